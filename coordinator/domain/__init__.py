@@ -1,0 +1,5 @@
+"""The rules of a session as pure functions: no I/O, no clock, no randomness.
+
+Reading order: `model` (the data), `events` and `commands` (the words), `transitions` (the table), `state` and `evolve`
+(what the words do), `decide` and `deadlines` (which words may be said), `ledger` (how they are written down).
+"""

@@ -1,0 +1,309 @@
+"""`decide(state, command, now) -> events`: what a command makes happen, or why it may not.
+
+Owns every rule of SPEC section 2 that concerns one session. Pure: the clock and all facts come in as arguments. An
+empty answer means that what was asked for already is. A refusal is an exception of `errors`; then nothing has happened.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from coordinator.domain.commands import (
+    AdvanceTime,
+    AttachRecording,
+    Command,
+    DisconnectParticipant,
+    EndSession,
+    JoinSession,
+    LeaveSession,
+    MuteParticipant,
+    OpenSession,
+    RemoveParticipant,
+    SetMedia,
+    SetRecording,
+    SetRecordingConsent,
+)
+from coordinator.domain.deadlines import next_due
+from coordinator.domain.errors import (
+    CoordinatorError,
+    NotInSessionError,
+    NotRegisteredError,
+    RecordingNotPermittedError,
+    RemovedError,
+    RoomFullError,
+    SessionEndedError,
+    SessionNotOpenError,
+)
+from coordinator.domain.events import (
+    SYSTEM,
+    Actor,
+    CameraChanged,
+    Event,
+    EventBody,
+    LeftReason,
+    MicChanged,
+    ParticipantDisconnected,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantReconnected,
+    RecordingAttached,
+    RecordingConsentGranted,
+    RecordingConsentRevoked,
+    RecordingDisabled,
+    RecordingEnabled,
+    SessionEnded,
+    SessionOpened,
+)
+from coordinator.domain.evolve import evolve
+from coordinator.domain.ids import ConnectionId, SessionId, UserId
+from coordinator.domain.model import EndReason, SessionStatus
+from coordinator.domain.recording import permission_changes
+from coordinator.domain.state import ParticipantState, SessionState
+from coordinator.domain.transitions import Presence
+
+
+class Decision:
+    """The events decided so far and the state they lead to.
+
+    Every event goes through `say`, which also says what follows from it for recording: permission is part of the same
+    commit as its cause.
+    """
+
+    def __init__(self, session_id: SessionId, state: SessionState | None, now: datetime) -> None:
+        self.session_id = session_id
+        self.state = state
+        # Another node's clock may run ahead of ours; the log's times never run backwards.
+        self.now = now if state is None else max(now, state.updated_at)
+        self.events: list[Event] = []
+
+    def say(self, actor: Actor, body: EventBody) -> SessionState:
+        """Let `body` happen, and what follows from it for recording; return the state then."""
+        before = self.state
+        after = self._append(actor, body)
+        if before is not None:
+            for consequence in permission_changes(before, after, body):
+                after = self._append(SYSTEM, consequence)
+        if isinstance(body, SessionEnded):
+            for user, participant in after.participants.items():
+                if participant.holds_seat:
+                    after = self._append(SYSTEM, ParticipantLeft(user_id=user, reason=LeftReason.SESSION_ENDED))
+        return after
+
+    def _append(self, actor: Actor, body: EventBody) -> SessionState:
+        seq = 1 if self.state is None else self.state.seq + 1
+        event = Event(session_id=self.session_id, seq=seq, at=self.now, actor=actor, body=body)
+        self.state = evolve(self.state, event)
+        self.events.append(event)
+        return self.state
+
+    def advance_time(self) -> None:
+        """Let everything happen that has fallen due."""
+        while self.state is not None and (due := next_due(self.state)) is not None and due[0] <= self.now:
+            self.say(SYSTEM, due[1])
+
+
+def decide(session_id: SessionId, state: SessionState | None, command: Command, now: datetime) -> Decision:
+    """Decide what `command` makes happen to `state` at `now`.
+
+    What had fallen due before `now` must have been decided first (`AdvanceTime`), so that a refusal cannot undo it.
+    What falls due through the command itself, such as the start when the last missing participant joins, is part of
+    its events.
+
+    Args:
+        session_id: The session.
+        state: Its state, None if it has not been opened.
+        command: What is asked.
+        now: The time, aware UTC in milliseconds.
+
+    Returns:
+        The events, in order, and the state after them. No events: nothing to change.
+
+    Raises:
+        CoordinatorError: The command is refused; nothing has happened.
+    """
+    decision = Decision(session_id, state, now)
+    if isinstance(command, OpenSession):
+        _open(decision, command)
+    else:
+        admitted = _admit(state, command)
+        if admitted is not None:
+            _HANDLERS[type(command)](decision, admitted, command)
+    decision.advance_time()
+    return decision
+
+
+_REFUSED_WHEN_ENDED: dict[type[Any], type[CoordinatorError] | None] = {
+    JoinSession: SessionEndedError,
+    LeaveSession: None,
+    DisconnectParticipant: None,
+    SetMedia: SessionEndedError,
+    SetRecordingConsent: SessionEndedError,
+    AdvanceTime: None,
+    EndSession: None,
+    MuteParticipant: SessionEndedError,
+    RemoveParticipant: SessionEndedError,
+    SetRecording: SessionEndedError,
+}
+"""What each command gets from an ended session; None: it already is as asked. `AttachRecording` is still heard."""
+
+
+def _admit(state: SessionState | None, command: Command) -> SessionState | None:
+    if state is None:
+        raise SessionNotOpenError("this session has not been opened yet")
+    if state.is_live or isinstance(command, AttachRecording):
+        return state
+    refusal = _REFUSED_WHEN_ENDED[type(command)]
+    if refusal is not None:
+        raise refusal(f"this session has ended ({state.end_reason})")
+    return None
+
+
+def _open(decision: Decision, command: OpenSession) -> None:
+    if decision.state is not None:
+        return
+    decision.say(
+        command.actor,
+        SessionOpened(
+            time_slot_id=command.time_slot_id,
+            target_language_code=command.target_language_code,
+            level=command.level,
+            scheduled_start=command.scheduled_start,
+            scheduled_end=command.scheduled_end,
+            no_show_at=min(command.no_show_at, command.scheduled_end),
+            min_participants=command.min_participants,
+            max_participants=command.max_participants,
+            empty_timeout_seconds=command.empty_timeout_seconds,
+            reconnect_grace_seconds=command.reconnect_grace_seconds,
+        ),
+    )
+
+
+def _join(decision: Decision, state: SessionState, command: JoinSession) -> None:
+    user = command.actor.user_id
+    participant = state.participants.get(user)
+    if participant is not None and participant.presence is Presence.REMOVED:
+        raise RemovedError("a moderator removed you from this session")
+    if participant is not None and participant.holds_seat:
+        if not participant.is_present or participant.connection_id != command.connection_id:
+            decision.say(command.actor, ParticipantReconnected(user_id=user, connection_id=command.connection_id))
+        return
+    if not command.registered:
+        raise NotRegisteredError("you are not registered for this session's time slot")
+    if state.seats_taken >= state.max_participants:
+        raise RoomFullError(f"all {state.max_participants} seats of this session are taken")
+    decision.say(
+        command.actor,
+        ParticipantJoined(
+            user_id=user,
+            connection_id=command.connection_id,
+            camera_enabled=False,
+            mic_enabled=False,
+            recording_consent=participant.recording_consent if participant else False,
+        ),
+    )
+
+
+def _present_on(state: SessionState, user: UserId, connection: ConnectionId) -> ParticipantState:
+    participant = state.participants.get(user)
+    if participant is None or not participant.is_present:
+        raise NotInSessionError("you are not in this session; join it first")
+    if participant.connection_id != connection:
+        raise NotInSessionError("a newer connection of yours has taken over; join again to take it back")
+    return participant
+
+
+def _leave(decision: Decision, state: SessionState, command: LeaveSession) -> None:
+    participant = state.participants.get(command.actor.user_id)
+    if participant is not None and participant.holds_seat and participant.connection_id == command.connection_id:
+        decision.say(command.actor, ParticipantLeft(user_id=participant.user_id, reason=LeftReason.LEFT))
+
+
+def _disconnect(decision: Decision, state: SessionState, command: DisconnectParticipant) -> None:
+    participant = state.participants.get(command.user_id)
+    if participant is None or not participant.is_present or participant.connection_id != command.connection_id:
+        return
+    reconnect_by = decision.now + timedelta(seconds=state.reconnect_grace_seconds)
+    decision.say(
+        command.actor,
+        ParticipantDisconnected(user_id=command.user_id, reason=command.reason, reconnect_by=reconnect_by),
+    )
+
+
+def _set_media(decision: Decision, state: SessionState, command: SetMedia) -> None:
+    participant = _present_on(state, command.actor.user_id, command.connection_id)
+    camera, mic = command.camera_enabled, command.mic_enabled
+    if camera is not None and camera is not participant.camera_enabled:
+        decision.say(command.actor, CameraChanged(user_id=participant.user_id, camera_enabled=camera))
+    if mic is not None and mic is not participant.mic_enabled:
+        decision.say(command.actor, MicChanged(user_id=participant.user_id, mic_enabled=mic))
+
+
+def _set_consent(decision: Decision, state: SessionState, command: SetRecordingConsent) -> None:
+    participant = _present_on(state, command.actor.user_id, command.connection_id)
+    user, version = participant.user_id, command.policy_version
+    if command.granted:
+        # Consent to another policy is another consent, and the ledger must show it.
+        if not participant.recording_consent or version not in (None, participant.policy_version):
+            decision.say(command.actor, RecordingConsentGranted(user_id=user, policy_version=version))
+    elif participant.recording_consent:
+        decision.say(command.actor, RecordingConsentRevoked(user_id=user, policy_version=version))
+
+
+def _advance(decision: Decision, _state: SessionState, _command: AdvanceTime) -> None:
+    decision.advance_time()
+
+
+def _end(decision: Decision, _state: SessionState, command: EndSession) -> None:
+    decision.say(command.actor, SessionEnded(reason=EndReason.ENDED_BY_MODERATOR))
+
+
+def _mute(decision: Decision, state: SessionState, command: MuteParticipant) -> None:
+    participant = state.participants.get(command.user_id)
+    if participant is None or not participant.holds_seat:
+        raise NotInSessionError(f"{command.user_id} is not in this session")
+    if participant.mic_enabled:
+        decision.say(command.actor, MicChanged(user_id=command.user_id, mic_enabled=False))
+
+
+def _remove(decision: Decision, state: SessionState, command: RemoveParticipant) -> None:
+    participant = state.participants.get(command.user_id)
+    if participant is None:
+        raise NotInSessionError(f"{command.user_id} has never been in this session")
+    if participant.presence is not Presence.REMOVED:
+        left = ParticipantLeft(user_id=command.user_id, reason=LeftReason.REMOVED, message=command.message)
+        decision.say(command.actor, left)
+
+
+def _set_recording(decision: Decision, state: SessionState, command: SetRecording) -> None:
+    if command.enabled is not state.recording_enabled:
+        decision.say(command.actor, RecordingEnabled() if command.enabled else RecordingDisabled())
+
+
+def _attach(decision: Decision, state: SessionState, command: AttachRecording) -> None:
+    participant = state.participants.get(command.user_id)
+    if participant is None:
+        raise RecordingNotPermittedError(f"{command.user_id} was never in this session")
+    if any(known.user_id == command.user_id and known.url == command.url for known in state.recordings):
+        return
+    if state.status is SessionStatus.WAITING or not any(
+        interval.contains(command.start_time) for interval in participant.recordable
+    ):
+        raise RecordingNotPermittedError(f"{command.user_id} could not be recorded at that startTime")
+    decision.say(
+        command.actor, RecordingAttached(user_id=command.user_id, url=command.url, start_time=command.start_time)
+    )
+
+
+_HANDLERS: dict[type[Any], Callable[[Decision, SessionState, Any], None]] = {
+    JoinSession: _join,
+    LeaveSession: _leave,
+    DisconnectParticipant: _disconnect,
+    SetMedia: _set_media,
+    SetRecordingConsent: _set_consent,
+    AdvanceTime: _advance,
+    EndSession: _end,
+    MuteParticipant: _mute,
+    RemoveParticipant: _remove,
+    SetRecording: _set_recording,
+    AttachRecording: _attach,
+}

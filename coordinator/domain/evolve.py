@@ -1,0 +1,217 @@
+"""`evolve(state, event) -> state`: what each event does. Folding a session's log with it gives its live state.
+
+Owns the effect of events; must not decide anything. An event out of order, or one that the tables do not allow, raises.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec.structs import replace
+
+from coordinator.domain.events import (
+    CameraChanged,
+    Event,
+    EventBody,
+    MicChanged,
+    ParticipantDisconnected,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantReconnected,
+    RecordingAttached,
+    RecordingConsentGranted,
+    RecordingConsentRevoked,
+    RecordingDisabled,
+    RecordingEnabled,
+    RecordingPermitted,
+    RecordingWithdrawn,
+    SessionEnded,
+    SessionOpened,
+    SessionStarted,
+)
+from coordinator.domain.ids import UserId
+from coordinator.domain.model import Recording, SessionStatus
+from coordinator.domain.state import Interval, ParticipantState, SessionState
+from coordinator.domain.transitions import IllegalTransitionError, Presence, next_presence, next_status
+
+
+def evolve(state: SessionState | None, event: Event) -> SessionState:
+    """Return the state after `event`; `state` is None before the first.
+
+    Raises:
+        IllegalTransitionError: The event does not follow: a gap in `seq`, or a cell that the tables do not have.
+    """
+    expected = 1 if state is None else state.seq + 1
+    if event.seq != expected:
+        raise IllegalTransitionError(f"event {event.seq} does not follow; expected {expected}")
+    status = next_status(None if state is None else state.status, event.body)
+    if state is None:
+        return _opened(event, event.body)
+    return _EFFECTS[type(event.body)](state, event, event.body, status)
+
+
+def fold(events: Iterable[Event], state: SessionState | None = None) -> SessionState | None:
+    """Apply `events` in order, from `state` on (None: from the beginning)."""
+    for event in events:
+        state = evolve(state, event)
+    return state
+
+
+def _opened(event: Event, body: EventBody) -> SessionState:
+    assert isinstance(body, SessionOpened)  # the table has no other event for an unopened session
+    return SessionState(
+        session_id=event.session_id,
+        time_slot_id=body.time_slot_id,
+        target_language_code=body.target_language_code,
+        level=body.level,
+        status=SessionStatus.WAITING,
+        scheduled_start=body.scheduled_start,
+        scheduled_end=body.scheduled_end,
+        no_show_at=body.no_show_at,
+        min_participants=body.min_participants,
+        max_participants=body.max_participants,
+        empty_timeout_seconds=body.empty_timeout_seconds,
+        reconnect_grace_seconds=body.reconnect_grace_seconds,
+        created_at=event.at,
+        updated_at=event.at,
+        seq=event.seq,
+    )
+
+
+def _session_wide(state: SessionState, event: Event, **changes: Any) -> SessionState:
+    return replace(state, updated_at=event.at, seq=event.seq, **changes)
+
+
+def _with_everyone_touched(state: SessionState, event: Event) -> dict[UserId, ParticipantState]:
+    # Starting the session changes the stored status of everyone present, so their documents must follow.
+    return {
+        user: replace(participant, seq=event.seq) if participant.is_present else participant
+        for user, participant in state.participants.items()
+    }
+
+
+def _started(state: SessionState, event: Event, _: Any, status: SessionStatus) -> SessionState:
+    participants = _with_everyone_touched(state, event)
+    return _session_wide(state, event, status=status, started_at=event.at, participants=participants)
+
+
+def _ended(state: SessionState, event: Event, body: SessionEnded, status: SessionStatus) -> SessionState:
+    return _session_wide(state, event, status=status, ended_at=event.at, end_reason=body.reason, empty_since=None)
+
+
+def _recording_switched(state: SessionState, event: Event, body: Any, _: SessionStatus) -> SessionState:
+    return _session_wide(state, event, recording_enabled=isinstance(body, RecordingEnabled))
+
+
+def _existing(state: SessionState, user: UserId, body: EventBody) -> ParticipantState:
+    participant = state.participants.get(user)
+    if participant is None:
+        raise IllegalTransitionError(f"{body.kind} concerns {user}, who never joined")
+    return participant
+
+
+def _with_participant(state: SessionState, event: Event, participant: ParticipantState, **changes: Any) -> SessionState:
+    participants = {**state.participants, participant.user_id: participant}
+    return _session_wide(state, event, participants=participants, **changes)
+
+
+def _joined(state: SessionState, event: Event, body: ParticipantJoined, status: SessionStatus) -> SessionState:
+    before = state.participants.get(body.user_id)
+    presence = next_presence(before.presence if before else Presence.ABSENT, body)
+    participant = ParticipantState(
+        user_id=body.user_id,
+        presence=presence,
+        connection_id=body.connection_id,
+        camera_enabled=body.camera_enabled,
+        mic_enabled=body.mic_enabled,
+        recording_consent=body.recording_consent,
+        policy_version=before.policy_version if before else None,
+        joined_at=before.joined_at if before else event.at,
+        left_at=None,
+        reconnect_by=None,
+        recordable=before.recordable if before else (),
+        seq=event.seq,
+    )
+    return _with_participant(state, event, participant, status=status, empty_since=None)
+
+
+def _changed(state: SessionState, event: Event, body: Any, **changes: Any) -> SessionState:
+    before = _existing(state, body.user_id, body)
+    presence = next_presence(before.presence, body)
+    after = replace(before, presence=presence, seq=event.seq, **changes)
+    if presence is before.presence:
+        return _with_participant(state, event, after)
+    changed = _with_participant(state, event, after)
+    return _with_emptiness(changed, event)
+
+
+def _with_emptiness(state: SessionState, event: Event) -> SessionState:
+    if state.status is not SessionStatus.ACTIVE:
+        return state
+    if state.present_count:
+        return state if state.empty_since is None else replace(state, empty_since=None)
+    return state if state.empty_since is not None else replace(state, empty_since=event.at)
+
+
+def _disconnected(state: SessionState, event: Event, body: ParticipantDisconnected, _: SessionStatus) -> SessionState:
+    return _changed(state, event, body, left_at=event.at, reconnect_by=body.reconnect_by)
+
+
+def _reconnected(state: SessionState, event: Event, body: ParticipantReconnected, _: SessionStatus) -> SessionState:
+    return _changed(state, event, body, connection_id=body.connection_id, left_at=None, reconnect_by=None)
+
+
+def _left(state: SessionState, event: Event, body: ParticipantLeft, _: SessionStatus) -> SessionState:
+    # Someone who lost the connection has been absent since then, not since the seat was given up.
+    left_at = _existing(state, body.user_id, body).left_at or event.at
+    return _changed(state, event, body, left_at=left_at, reconnect_by=None)
+
+
+def _camera(state: SessionState, event: Event, body: CameraChanged, _: SessionStatus) -> SessionState:
+    return _changed(state, event, body, camera_enabled=body.camera_enabled)
+
+
+def _mic(state: SessionState, event: Event, body: MicChanged, _: SessionStatus) -> SessionState:
+    return _changed(state, event, body, mic_enabled=body.mic_enabled)
+
+
+def _consent(state: SessionState, event: Event, body: Any, _: SessionStatus) -> SessionState:
+    granted = isinstance(body, RecordingConsentGranted)
+    return _changed(state, event, body, recording_consent=granted, policy_version=body.policy_version)
+
+
+def _permitted(state: SessionState, event: Event, body: RecordingPermitted, _: SessionStatus) -> SessionState:
+    before = _existing(state, body.user_id, body)
+    return _changed(state, event, body, recordable=(*before.recordable, Interval(event.at)))
+
+
+def _withdrawn(state: SessionState, event: Event, body: RecordingWithdrawn, _: SessionStatus) -> SessionState:
+    before = _existing(state, body.user_id, body)
+    if not before.is_permitted:
+        raise IllegalTransitionError(f"{body.kind} concerns {body.user_id}, who could not be recorded")
+    closed = Interval(before.recordable[-1].start, event.at)
+    return _changed(state, event, body, recordable=(*before.recordable[:-1], closed))
+
+
+def _attached(state: SessionState, event: Event, body: RecordingAttached, _: SessionStatus) -> SessionState:
+    recording = Recording(user_id=body.user_id, url=body.url, start_time=body.start_time)
+    changed = _changed(state, event, body)
+    return replace(changed, recordings=(*state.recordings, recording))
+
+
+_EFFECTS: dict[type[EventBody], Callable[[SessionState, Event, Any, SessionStatus], SessionState]] = {
+    SessionStarted: _started,
+    SessionEnded: _ended,
+    RecordingEnabled: _recording_switched,
+    RecordingDisabled: _recording_switched,
+    ParticipantJoined: _joined,
+    ParticipantDisconnected: _disconnected,
+    ParticipantReconnected: _reconnected,
+    ParticipantLeft: _left,
+    CameraChanged: _camera,
+    MicChanged: _mic,
+    RecordingConsentGranted: _consent,
+    RecordingConsentRevoked: _consent,
+    RecordingPermitted: _permitted,
+    RecordingWithdrawn: _withdrawn,
+    RecordingAttached: _attached,
+}

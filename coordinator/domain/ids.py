@@ -1,0 +1,39 @@
+"""Identifiers. Owns their form; must not know how they are made (that needs randomness) or where they are stored."""
+
+import re
+from typing import NewType
+
+SessionId = NewType("SessionId", str)
+"""24 lower-case hex digits: the hex form of the session document's ObjectId."""
+SlotId = NewType("SlotId", str)
+"""24 lower-case hex digits: the hex form of the time slot document's ObjectId."""
+CommitId = NewType("CommitId", str)
+"""24 lower-case hex digits, made by the writer before the write, so that an unknown outcome can be looked up."""
+UserId = NewType("UserId", str)
+"""The `sub` claim of the user's token; opaque, 1 to 128 characters."""
+NodeId = NewType("NodeId", str)
+"""One run of one coordinator process; a restart gets a new one."""
+ConnectionId = NewType("ConnectionId", str)
+"""`<node id>-<number>`: one Socket.IO connection. Not a secret, and not the Engine.IO session id (which is one)."""
+
+OBJECT_ID_PATTERN = "^[0-9a-f]{24}$"
+"""Form of session, slot and commit ids on the wire."""
+USER_ID_MAX_LENGTH = 128
+"""Longest accepted `sub` claim, in characters."""
+
+_OBJECT_ID = re.compile(OBJECT_ID_PATTERN)
+
+
+def is_object_id(text: str) -> bool:
+    """Tell whether `text` has the form of a session, slot or commit id."""
+    return _OBJECT_ID.match(text) is not None
+
+
+def connection_id(node: NodeId, number: int) -> ConnectionId:
+    """Name the `number`-th connection that `node` accepted."""
+    return ConnectionId(f"{node}-{number}")
+
+
+def node_of(connection: ConnectionId) -> NodeId:
+    """Return the node that holds `connection`: when that node dies, so does the connection."""
+    return NodeId(connection.rpartition("-")[0])
