@@ -22,6 +22,8 @@ from coordinator.domain.ids import CommitId, SessionId, UserId
 
 GENESIS = "0" * 64
 """`prevHash` of a session's first commit."""
+MAX_COMMIT_EVENTS = 1024
+"""Most events in one commit. A reader who knows that finds the commit that holds a given event by a bounded search."""
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
@@ -120,6 +122,14 @@ def canonical_event(event: Event) -> bytes:
             "type": event.body.kind,
         }
     )
+
+
+def canonical_stored_event(session_id: SessionId, stored: Mapping[str, Any]) -> bytes:
+    """Encode a stored event `{seq, type, at, actor, data}` canonically, fields that this version does not know included.
+
+    For an event that was written from `plain_data` this gives the same bytes as `canonical_event` did when it was sealed.
+    """
+    return _ENCODER.encode({**wire_value(stored), "sessionId": session_id})
 
 
 def _chain_hash(head: Mapping[str, Any], lines: Iterable[bytes]) -> str:

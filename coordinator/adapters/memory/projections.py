@@ -1,0 +1,62 @@
+"""The projections in memory. Owns sessions and participants as last written; must not know how they came about."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+from coordinator.domain.ids import SessionId, UserId
+from coordinator.domain.model import Participant, Session, SessionStatus
+
+
+class MemoryProjections:
+    """A complete `Projections`."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[SessionId, Session] = {}
+        self._participants: dict[SessionId, dict[UserId, Participant]] = {}
+
+    async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
+        """Write whole documents, each unless the stored one has the same or a higher `seq`; participants first."""
+        await asyncio.sleep(0)
+        for participant in participants:
+            of_session = self._participants.setdefault(participant.session_id, {})
+            known = of_session.get(participant.user_id)
+            if known is None or known.seq < participant.seq:
+                of_session[participant.user_id] = participant
+        await asyncio.sleep(0)
+        for session in sessions:
+            stored = self._sessions.get(session.id)
+            if stored is None or stored.seq < session.seq:
+                self._sessions[session.id] = session
+
+    async def rebuild(self, session: Session, participants: Sequence[Participant]) -> None:
+        """Make the documents of one session equal to these, whatever is stored now."""
+        await asyncio.sleep(0)
+        self._participants[session.id] = {participant.user_id: participant for participant in participants}
+        self._sessions[session.id] = session
+
+    async def session(self, session_id: SessionId) -> Session | None:
+        """Return a session's document."""
+        await asyncio.sleep(0)
+        return self._sessions.get(session_id)
+
+    async def participants(self, session_id: SessionId) -> Sequence[Participant]:
+        """Return a session's participants in the order in which they first joined; at the same instant, by user id."""
+        await asyncio.sleep(0)
+        found = self._participants.get(session_id, {}).values()
+        return sorted(found, key=lambda participant: (participant.joined_at, participant.user_id))
+
+    async def live(self) -> Sequence[SessionId]:
+        """Return the sessions whose documents say waiting or active."""
+        await asyncio.sleep(0)
+        return [session.id for session in self._sessions.values() if session.status is not SessionStatus.ENDED]
+
+    async def due(self, until: datetime, limit: int) -> Sequence[SessionId]:
+        """Return up to `limit` sessions whose `nextDeadline` is not after `until`, the most overdue first."""
+        await asyncio.sleep(0)
+        found = sorted(
+            (session.next_deadline, session.id)
+            for session in self._sessions.values()
+            if session.next_deadline is not None and session.next_deadline <= until
+        )
+        return [session_id for _, session_id in found[:limit]]

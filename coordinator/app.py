@@ -1,0 +1,281 @@
+"""The composition root: the only file that names every concrete class.
+
+`Coordinator` puts services and transports together over any set of ports; `mongo_ports` makes the real ones; `serve` runs
+the whole as a process until it is told to stop.
+"""
+
+import asyncio
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from coordinator.adapters.jwt.development_secret import read_or_make_secret
+from coordinator.adapters.jwt.hs256 import Hs256Tokens
+from coordinator.adapters.mongo.catalog import MongoCatalog
+from coordinator.adapters.mongo.client import connect
+from coordinator.adapters.mongo.embedded import EmbeddedServer
+from coordinator.adapters.mongo.ids import ObjectIds
+from coordinator.adapters.mongo.journal import MongoJournal
+from coordinator.adapters.mongo.liveness import MongoLiveness
+from coordinator.adapters.mongo.projections import MongoProjections
+from coordinator.adapters.mongo.schema import prepare
+from coordinator.adapters.system import SystemClock
+from coordinator.domain.ids import NodeId
+from coordinator.ports.catalog import Catalog
+from coordinator.ports.clock import Clock
+from coordinator.ports.identity import IdSource, TokenVerifier
+from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.ports.liveness import Liveness
+from coordinator.ports.projections import Projections
+from coordinator.services.background import BackgroundTasks, every
+from coordinator.services.openings import Openings, SessionRules
+from coordinator.services.participation import Participation
+from coordinator.services.projector import Projector
+from coordinator.services.reader import Reader
+from coordinator.services.recovery import Recovery
+from coordinator.services.rooms import Rooms
+from coordinator.settings import Settings, SettingsError
+from coordinator.telemetry import get_logger
+from coordinator.transports.rest.access import Access
+from coordinator.transports.rest.health import HealthRoutes
+from coordinator.transports.rest.problems import problem_middleware
+from coordinator.transports.rest.sessions import SessionRoutes
+from coordinator.transports.socketio.fanout import Fanout
+from coordinator.transports.socketio.handshake import Connections
+from coordinator.transports.socketio.limits import SocketLimits
+from coordinator.transports.socketio.rooms import RoomsNamespace
+from coordinator.transports.socketio.server import EventServer
+from coordinator.transports.web.pages import PageRoutes
+
+_TICK_SECONDS = 1.0
+"""How often slots are looked at: a session opens within 2 s of being due (SPEC section 2)."""
+_DEPARTURE_SECONDS = 5.0
+"""How long a stopping process may take to write down that its participants are gone."""
+
+_log = get_logger("app")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything from the outside world that one coordinator works with."""
+
+    journal: Journal
+    projections: Projections
+    catalog: Catalog
+    liveness: Liveness
+    clock: Clock
+    ids: IdSource
+    tokens: TokenVerifier
+
+
+class Coordinator:
+    """One node: services and transports over `ports`, under `settings`."""
+
+    def __init__(self, ports: Ports, settings: Settings) -> None:
+        self.ports = ports
+        self.settings = settings
+        self.node = NodeId(secrets.token_hex(6))
+        self._loops = BackgroundTasks()
+        self._errands = BackgroundTasks()
+        self._projector = Projector(ports.projections, ports.clock)
+        self.rooms = Rooms(
+            ports.journal,
+            ports.clock,
+            ports.ids,
+            self._projector,
+            Fanout(),
+            self._errands,
+            settings.limits.pending_commands,
+        )
+        self.participation = Participation(
+            self.rooms,
+            ports.journal,
+            ports.catalog,
+            ports.clock,
+            require_registration=settings.session.require_registration,
+            replay_limit=settings.limits.replay_events,
+        )
+        self.openings = Openings(ports.catalog, self.rooms, ports.clock, ports.ids, _rules(settings))
+        self.recovery = Recovery(
+            self.node,
+            self.rooms,
+            ports.projections,
+            ports.liveness,
+            ports.clock,
+            settings.session.node_timeout_seconds,
+        )
+        self.reader = Reader(self.rooms, ports.journal, ports.projections, ports.catalog)
+        self._connections, self._sockets = self._make_sockets()
+
+    def _make_sockets(self) -> tuple[Connections, EventServer]:
+        limits = _socket_limits(self.settings)
+        clock = self.ports.clock
+        connections = Connections(self.node, self.ports.tokens, clock, limits, self._errands.start)
+        server = EventServer(
+            self.settings.server.cors_origins, self.settings.limits.message_bytes, connections.await_handshake
+        )
+        connections.attach(server)
+        namespace = RoomsNamespace(connections, self.participation, clock, limits, self._errands.start)
+        server.serve_namespace(namespace, namespace)
+        return connections, server
+
+    def web_application(self) -> web.Application:
+        """Return the aiohttp application: Socket.IO, HTTP and pages."""
+        app = web.Application(middlewares=[problem_middleware])
+        access = Access(self.ports.tokens, self.reader)
+        app.add_routes(SessionRoutes(self.reader, access).routes())
+        app.add_routes(HealthRoutes({"database": self.ports.liveness.heartbeats}).routes())
+        app.add_routes(PageRoutes().routes())
+        self._sockets.attach(app)
+        return app
+
+    async def start(self) -> None:
+        """Take up what was left, then work on time from here on.
+
+        Raises:
+            OutcomeUnknownError, UnavailableError: The database is out of reach.
+        """
+        clock = self.ports.clock
+        self._loops.start(self.rooms.write(), "group commit")
+        self._loops.start(self._projector.run(), "projections")
+        await self.recovery.start()
+        await self.openings.open_missed()
+        beat_seconds = self.settings.session.node_timeout_seconds / 3
+        self._loops.start(every(clock, _TICK_SECONDS, self.openings.open_due, "openings"), "openings")
+        self._loops.start(every(clock, _TICK_SECONDS, self.recovery.sweep, "sweep"), "sweep")
+        self._loops.start(every(clock, beat_seconds, self.recovery.beat, "heartbeat"), "heartbeat")
+
+    async def stop(self) -> None:
+        """Let everyone go, write down that they are gone, and stop."""
+        self._connections.drain()
+        await self._sockets.close_all()
+        await self._errands.wait_idle(_DEPARTURE_SECONDS)
+        await self._errands.stop()
+        with suppress(OutcomeUnknownError):
+            await self._projector.flush()
+            await self.recovery.stop()
+        await self._loops.stop()
+
+
+def _rules(settings: Settings) -> SessionRules:
+    return SessionRules(
+        lobby_minutes=settings.session.lobby_minutes,
+        no_show_minutes=settings.session.no_show_minutes,
+        empty_timeout_seconds=settings.session.empty_timeout_seconds,
+        reconnect_grace_seconds=settings.session.reconnect_grace_seconds,
+    )
+
+
+def _socket_limits(settings: Settings) -> SocketLimits:
+    limits = settings.limits
+    return SocketLimits(**{name: getattr(limits, name) for name in SocketLimits.__struct_fields__})
+
+
+def signing_secret(settings: Settings) -> str:
+    """Return the secret that tokens are signed with; for the embedded database one is made if none is set.
+
+    Raises:
+        SettingsError: A database was named but no secret: that is a production set-up, and nobody must guess it.
+    """
+    if settings.auth.secret is not None:
+        return settings.auth.secret
+    if settings.mongo.url is not None:
+        problem = "auth.secret: must be set (COORDINATOR_AUTH__SECRET, at least 32 bytes) when mongo.url is given"
+        raise SettingsError([problem])
+    return read_or_make_secret(Path(settings.mongo.data_dir))
+
+
+def make_tokens(settings: Settings, clock: Clock) -> Hs256Tokens:
+    """Return the signer and verifier of tokens."""
+    auth = settings.auth
+    return Hs256Tokens(
+        signing_secret(settings),
+        issuer=auth.issuer,
+        audience=auth.audience,
+        leeway_seconds=auth.leeway_seconds,
+        clock=clock,
+    )
+
+
+@asynccontextmanager
+async def database_url(settings: Settings) -> AsyncIterator[str]:
+    """Give the URL of the database: the one that is set, or an embedded server's that runs for as long as this does."""
+    if settings.mongo.url is not None:
+        yield settings.mongo.url
+        return
+    embedded = EmbeddedServer(Path(settings.mongo.data_dir), durable=settings.mongo.durable)
+    url = await embedded.start()
+    try:
+        yield url
+    finally:
+        await embedded.stop()
+
+
+@asynccontextmanager
+async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
+    """Give the real ports, over the database at `url`, whose collections and indexes are made if need be."""
+    clock = SystemClock()
+    tokens = make_tokens(settings, clock)
+    database = connect(url, settings.mongo.database)
+    try:
+        await prepare(database)
+        yield Ports(
+            journal=MongoJournal(database),
+            projections=MongoProjections(database),
+            catalog=MongoCatalog(database),
+            liveness=MongoLiveness(database),
+            clock=clock,
+            ids=ObjectIds(),
+            tokens=tokens,
+        )
+    finally:
+        database.close()
+
+
+@asynccontextmanager
+async def running(coordinator: Coordinator) -> AsyncIterator[str]:
+    """Run a coordinator and its web server; gives the address at which it answers."""
+    settings = coordinator.settings.server
+    runner = web.AppRunner(coordinator.web_application(), access_log=None, shutdown_timeout=1.0)
+    try:
+        await coordinator.start()
+        await runner.setup()
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        await coordinator.stop()
+        await runner.cleanup()
+
+
+async def serve(settings: Settings, on_ready: Callable[[Coordinator, str], None]) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Args:
+        settings: Everything that can be set.
+        on_ready: Called once, with the node and the address, when it answers.
+
+    Raises:
+        SettingsError: Settings that do not go together.
+        OutcomeUnknownError: The database is out of reach.
+    """
+    if settings.redis.url is not None:
+        raise SettingsError(["redis.url: this version runs as a single node; leave it unset"])
+    signing_secret(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with database_url(settings) as url, mongo_ports(settings, url) as ports:
+        coordinator = Coordinator(ports, settings)
+        async with running(coordinator) as address:
+            _log.info("listening", address=address, node=coordinator.node)
+            on_ready(coordinator, address)
+            await stopping.wait()
+            _log.info("stopping")

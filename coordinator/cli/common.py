@@ -1,0 +1,91 @@
+"""What the commands share: options, settings, the way to the database, and how a failure is told."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvloop
+from rich.console import Console
+
+from coordinator.adapters.mongo.embedded import EmbeddedServerError, running_url
+from coordinator.adapters.mongo.schema import SchemaError
+from coordinator.app import Ports, database_url, mongo_ports
+from coordinator.domain.errors import CoordinatorError
+from coordinator.ports.journal import OutcomeUnknownError
+from coordinator.settings import Settings, SettingsError, default_files, load_settings
+
+T = TypeVar("T")
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.", dir_okay=False)]
+MongoUrlOption = Annotated[str | None, typer.Option("--mongo-url", help="Use this MongoDB instead of the embedded one.")]
+DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where the embedded database keeps its data.")]
+
+out = Console(highlight=False)
+"""Standard output: what was asked for."""
+err = Console(stderr=True, highlight=False)
+"""Standard error: what went wrong, and what to do."""
+
+
+def settings_from(config: Path | None, **flags: Any) -> Settings:
+    """Read settings; flags are given as `section__field` and count only where they are not None.
+
+    Raises:
+        SettingsError: A setting is unknown or wrong.
+    """
+    files = default_files()
+    if config is not None:
+        if not config.is_file():
+            raise SettingsError([f"--config: there is no file {config}"])
+        files.append(config)
+    dotted = {name.replace("__", ".", 1): value for name, value in flags.items()}
+    return load_settings(files=files, environ=os.environ, flags=dotted)
+
+
+@contextmanager
+def told_failures() -> Iterator[None]:
+    """Tell expected failures in a sentence each, without a traceback, and exit."""
+    try:
+        yield
+    except SettingsError as error:
+        for problem in error.problems:
+            err.print(f"[bold red]setting[/] {_plain(problem)}")
+        raise typer.Exit(2) from None
+    except (EmbeddedServerError, SchemaError) as error:
+        err.print(f"[bold red]database[/] {_plain(str(error))}")
+        raise typer.Exit(1) from None
+    except OutcomeUnknownError as error:
+        err.print(f"[bold red]database[/] does not answer: {_plain(str(error))}")
+        err.print("Is it running, and is --mongo-url (COORDINATOR_MONGO__URL) right? `coordinator doctor` looks closer.")
+        raise typer.Exit(1) from None
+    except CoordinatorError as error:
+        err.print(f"[bold red]{error.code}[/] {_plain(error.message)}")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        err.print(f"[bold red]failed[/] {_plain(str(error))}")
+        raise typer.Exit(1) from None
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@asynccontextmanager
+async def ports_beside(settings: Settings) -> AsyncIterator[Ports]:
+    """Give the ports for a command that works beside a coordinator: its embedded database if one runs, else our own."""
+    beside = None if settings.mongo.url else running_url(Path(settings.mongo.data_dir))
+    if beside is not None:
+        async with mongo_ports(settings, beside) as ports:
+            yield ports
+        return
+    async with database_url(settings) as url, mongo_ports(settings, url) as ports:
+        yield ports

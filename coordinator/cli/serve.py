@@ -1,0 +1,53 @@
+"""`coordinator serve`: run a coordinator."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator import app as application
+from coordinator.cli.common import ConfigOption, DataDirOption, MongoUrlOption, out, run, settings_from, told_failures
+from coordinator.cli.seeding import describe_demo, seed_demo
+from coordinator.telemetry import configure_logging
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.")] = None,
+    mongo_url: MongoUrlOption = None,
+    data_dir: DataDirOption = None,
+    redis_url: Annotated[str | None, typer.Option(help="Redis that joins several coordinators.")] = None,
+    config: ConfigOption = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Also offer a slot with registered demo users.")] = False,
+) -> None:
+    """Run a coordinator until it is told to stop. Without --mongo-url it brings its own database."""
+    with told_failures():
+        settings = settings_from(
+            config,
+            server__host=host,
+            server__port=port,
+            mongo__url=mongo_url,
+            mongo__data_dir=None if data_dir is None else str(data_dir),
+            redis__url=redis_url,
+        )
+        configure_logging(settings.log.level, settings.log.format)
+        secret_was_set = settings.auth.secret is not None
+        application.signing_secret(settings)
+        if not secret_was_set:
+            place = Path(settings.mongo.data_dir).resolve()
+            out.print(f"No auth.secret is set: tokens are signed with a development secret kept in {place}.")
+        demos: set[asyncio.Task[None]] = set()
+
+        def ready(coordinator: application.Coordinator, address: str) -> None:
+            out.print(f"Coordinator [bold]ready[/] at [bold]{address}/[/]  (Socket.IO namespace /rooms; Ctrl-C stops)")
+            if demo:
+                demos.add(asyncio.ensure_future(_offer_demo(coordinator, address)))
+
+        run(application.serve(settings, ready))
+
+
+async def _offer_demo(coordinator: application.Coordinator, address: str) -> None:
+    tokens = application.make_tokens(coordinator.settings, coordinator.ports.clock)
+    offer = await seed_demo(coordinator.ports, tokens)
+    describe_demo(offer, address)

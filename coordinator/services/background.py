@@ -1,0 +1,61 @@
+"""Tasks that run beside requests: kept referenced, logged when they fail, ended together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from coordinator.domain.errors import UnavailableError
+from coordinator.ports.clock import Clock
+from coordinator.ports.journal import OutcomeUnknownError
+from coordinator.telemetry import get_logger
+
+_log = get_logger("background")
+
+
+class BackgroundTasks:
+    """Some of the tasks of one running coordinator."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run `work` as a task of its own; a failure is logged, never lost."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("background_task_failed", task=task.get_name(), exc_info=error)
+
+    async def wait_idle(self, seconds: float) -> None:
+        """Wait until no task is left, those that start meanwhile included, at most `seconds`."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._tasks and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
+
+    async def stop(self) -> None:
+        """Cancel every task and wait for its end."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def every(clock: Clock, seconds: float, work: Callable[[], Awaitable[None]], name: str) -> None:
+    """Do `work` for ever, `seconds` apart; when the database is away, say so once and go on trying."""
+    is_late = False
+    while True:
+        await clock.sleep(seconds)
+        try:
+            await work()
+        except (OutcomeUnknownError, UnavailableError) as error:
+            if not is_late:
+                _log.warning("waiting_for_database", work=name, error=str(error))
+            is_late = True
+        except Exception:  # noqa: BLE001 - a defect in one round must not end all later ones
+            _log.exception("round_failed", work=name)
+        else:
+            is_late = False

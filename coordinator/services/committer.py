@@ -1,0 +1,253 @@
+"""Group commit: commands gather while a write is under way; the next write takes all of them, of all rooms, at once.
+
+Owns the road from a command to a durable commit: deciding, writing, conflicts, unknown outcomes, the bound on what
+may wait. Nothing is answered or shown before it is durable: also a refusal waits for the events that it is based on.
+At most one commit of a room is in flight, so its next commands are decided on a state that is known to hold.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from coordinator.domain.commands import AdvanceTime, Command
+from coordinator.domain.deadlines import next_deadline
+from coordinator.domain.decide import decide
+from coordinator.domain.errors import CoordinatorError, UnavailableError
+from coordinator.domain.events import Event
+from coordinator.domain.ids import CommitId, SessionId
+from coordinator.domain.ledger import Commit, seal
+from coordinator.domain.state import SessionState
+from coordinator.ports.clock import Clock
+from coordinator.ports.identity import IdSource
+from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.services.room import Pending, Room
+from coordinator.telemetry import get_logger
+
+MAX_ROOMS_PER_FLUSH = 256
+"""Commits written together. Larger writes are cheaper each, but everyone in them waits for the whole."""
+MAX_COMMANDS_PER_COMMIT = 64
+"""Commands of one room decided together."""
+_ENOUGH_EVENTS = 512
+"""Events after which no further command joins a commit: readers look back only so far for one (`MAX_COMMIT_EVENTS`)."""
+_LOOKUP_PAUSES_SECONDS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0)
+
+_log = get_logger("committer")
+
+
+@dataclass(slots=True)
+class _Batch:
+    """One room's commands, decided; `answers` hold a seq or a refusal each."""
+
+    room: Room
+    commit: Commit | None = None
+    state: SessionState | None = None
+    answers: list[tuple[Pending, int | Exception]] = field(default_factory=list)
+
+
+class GroupCommitter:
+    """Decides commands and makes their events durable.
+
+    Args:
+        journal: Where commits go.
+        clock: Tells the time of decisions.
+        ids: Names commits.
+        on_commit: Called with a room and each commit applied to it, in order, before commands are answered.
+        max_pending: Commands that may wait, over all rooms; more are refused with `unavailable`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        ids: IdSource,
+        on_commit: Callable[[Room, Commit], None],
+        max_pending: int,
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._ids = ids
+        self._on_commit = on_commit
+        self._max_pending = max_pending
+        self._waiting = 0
+        self._dirty: dict[SessionId, Room] = {}
+        self._wake = asyncio.Event()
+
+    def submit(self, room: Room, command: Command) -> asyncio.Future[int]:
+        """Let `command` be decided in its turn.
+
+        Returns:
+            A future of the `seq` that holds once the command's events are durable. It fails with what the decider
+            refuses, or with `UnavailableError` when the journal is out of reach.
+
+        Raises:
+            UnavailableError: Too many commands are waiting; this one was not taken.
+        """
+        if self._waiting >= self._max_pending:
+            raise UnavailableError("the database cannot keep up; try again")
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        room.pending.append(Pending(command, answer))
+        self._waiting += 1
+        self._mark(room)
+        return answer
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._dirty:
+                try:
+                    await self._flush()
+                except Exception:  # noqa: BLE001
+                    # A flush answers for its own failures; whatever reaches this point is a defect, and must not end
+                    # the work of every other room.
+                    _log.exception("flush_failed")
+
+    async def refresh(self, room: Room) -> None:
+        """Bring a room up to the journal, telling its subscribers what they have missed.
+
+        Raises:
+            OutcomeUnknownError: The journal does not answer.
+        """
+        commits = await self._journal.read(room.session_id, after=room.seq)
+        for commit in commits:
+            self._apply(room, commit)
+        room.is_stale = False
+
+    def _mark(self, room: Room) -> None:
+        self._dirty[room.session_id] = room
+        self._wake.set()
+
+    def _apply(self, room: Room, commit: Commit, state: SessionState | None = None) -> None:
+        if commit.seq != room.seq + 1:
+            return  # a refresh has read it back from the journal before its writer came to apply it
+        room.apply(commit, state)
+        try:
+            self._on_commit(room, commit)
+        except Exception:  # noqa: BLE001
+            # A defect in telling must not keep the commit, which is durable, from being answered.
+            _log.exception("on_commit_failed", session=room.session_id)
+
+    async def _flush(self) -> None:
+        batches: list[_Batch] = []
+        for session_id in list(self._dirty)[:MAX_ROOMS_PER_FLUSH]:
+            room = self._dirty.pop(session_id)
+            if not room.pending:
+                continue
+            if room.is_stale and not await self._recovered(room):
+                continue
+            batch = self._decide(room)
+            if batch.commit is None:
+                self._answer(batch)
+            else:
+                room.in_flight = True
+                batches.append(batch)
+        if batches:
+            try:
+                await self._write(batches)
+            except Exception as defect:
+                for batch in batches:
+                    batch.room.is_stale = True
+                    self._answer(batch, defect)
+                raise
+            finally:
+                for batch in batches:
+                    batch.room.in_flight = False
+
+    async def _recovered(self, room: Room) -> bool:
+        try:
+            await self.refresh(room)
+        except OutcomeUnknownError as error:
+            self._refuse_all(room, error)
+            return False
+        return True
+
+    def _refuse_all(self, room: Room, cause: Exception) -> None:
+        _log.warning("journal_out_of_reach", session=room.session_id, error=str(cause))
+        while room.pending:
+            self._settle(room.pending.popleft(), UnavailableError("the database is out of reach; try again"))
+
+    def _decide(self, room: Room) -> _Batch:
+        batch = _Batch(room, state=room.state)
+        events: list[Event] = []
+        while room.pending and len(batch.answers) < MAX_COMMANDS_PER_COMMIT and len(events) < _ENOUGH_EVENTS:
+            pending = room.pending.popleft()
+            if pending.answer.done():
+                self._waiting -= 1  # nobody waits for it any more
+                continue
+            batch.answers.append((pending, self._decide_one(batch, events, pending.command)))
+        if room.pending:
+            self._mark(room)
+        if events:
+            batch.commit = seal(CommitId(self._ids.new_id()), events, room.head_hash)
+        return batch
+
+    def _decide_one(self, batch: _Batch, events: list[Event], command: Command) -> int | Exception:
+        now = self._clock.now()
+        try:
+            state = batch.state
+            if state is not None and (deadline := next_deadline(state)) is not None and deadline <= now:
+                # What fell due before the command happens even when the command is refused.
+                due = decide(batch.room.session_id, state, AdvanceTime(), now)
+                events.extend(due.events)
+                batch.state = due.state
+            decision = decide(batch.room.session_id, batch.state, command, now)
+        except CoordinatorError as refusal:
+            return refusal
+        except Exception as defect:  # noqa: BLE001 - logged, and answered with
+            _log.exception("decider_failed", session=batch.room.session_id, command=type(command).__name__)
+            return defect
+        events.extend(decision.events)
+        batch.state = decision.state
+        return 0 if decision.state is None else decision.state.seq
+
+    async def _write(self, batches: list[_Batch]) -> None:
+        commits = {batch.commit.id: batch.commit for batch in batches if batch.commit is not None}
+        written = await self._append(list(commits.values()))
+        for batch in batches:
+            assert batch.commit is not None
+            if written is None:
+                batch.room.is_stale = True
+                self._answer(batch, UnavailableError("the database is out of reach; repeat to find the outcome"))
+            elif batch.commit.id in written:
+                self._apply(batch.room, batch.commit, batch.state)
+                self._answer(batch)
+            else:
+                self._decide_again(batch)
+
+    async def _append(self, commits: list[Commit]) -> set[CommitId] | None:
+        """Write commits; return the ids of those that are in the journal, or None if that cannot be found out."""
+        try:
+            return set(await self._journal.append(commits))
+        except OutcomeUnknownError as error:
+            _log.warning("append_outcome_unknown", commits=len(commits), error=str(error))
+        for pause in _LOOKUP_PAUSES_SECONDS:
+            await self._clock.sleep(pause)
+            try:
+                written = set(await self._journal.written([commit.id for commit in commits]))
+                missing = [commit for commit in commits if commit.id not in written]
+                # The first try may still arrive; then this one finds its own commit there, which counts as written.
+                return written | set(await self._journal.append(missing)) if missing else written
+            except OutcomeUnknownError as error:
+                _log.warning("append_lookup_failed", commits=len(commits), error=str(error))
+        return None
+
+    def _decide_again(self, batch: _Batch) -> None:
+        # Somebody else wrote first. The cache is behind: read what they wrote, then decide the same commands again.
+        _log.info("commit_conflict", session=batch.room.session_id)
+        batch.room.is_stale = True
+        batch.room.pending.extendleft(pending for pending, _ in reversed(batch.answers))
+        self._mark(batch.room)
+
+    def _answer(self, batch: _Batch, failure: Exception | None = None) -> None:
+        for pending, answer in batch.answers:
+            self._settle(pending, failure or answer)
+
+    def _settle(self, pending: Pending, answer: int | Exception) -> None:
+        self._waiting -= 1
+        if pending.answer.done():
+            return
+        if isinstance(answer, Exception):
+            pending.answer.set_exception(answer)
+        else:
+            pending.answer.set_result(answer)

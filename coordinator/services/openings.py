@@ -1,0 +1,104 @@
+"""Opens the sessions of slots whose lobby time has come, exactly one per slot (SPEC section 2, session).
+
+Exactly one, because the slot's document names its session by compare-and-set before anything is written, and the first
+commit of that session can only be written once. Whoever dies in between is finished by whoever looks next.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from coordinator.domain.commands import OpenSession
+from coordinator.domain.ids import SessionId, SlotId
+from coordinator.domain.model import TimeSlot
+from coordinator.ports.catalog import Catalog
+from coordinator.ports.clock import Clock
+from coordinator.ports.identity import IdSource
+from coordinator.services.rooms import Rooms
+from coordinator.telemetry import get_logger
+
+_LOOK_BACK = timedelta(hours=1)
+"""Longer than any slot lasts: what started earlier is over, or has been opened."""
+_LOOK_BACK_AT_START = timedelta(days=1)
+"""What fell due while nothing was running happens at start-up, for slots that began since."""
+
+_log = get_logger("openings")
+
+
+class SessionRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules that a session gets when it opens; times in minutes and seconds as the names say."""
+
+    lobby_minutes: float
+    no_show_minutes: float
+    empty_timeout_seconds: float
+    reconnect_grace_seconds: float
+
+
+class Openings:
+    """Opens sessions on time.
+
+    Args:
+        catalog: The slots and their registrations.
+        rooms: Where sessions are changed.
+        clock: Time.
+        ids: Names sessions.
+        rules: What every session opened from here on gets.
+    """
+
+    def __init__(self, catalog: Catalog, rooms: Rooms, clock: Clock, ids: IdSource, rules: SessionRules) -> None:
+        self._catalog = catalog
+        self._rooms = rooms
+        self._clock = clock
+        self._ids = ids
+        self._rules = rules
+        self._done: set[SlotId] = set()
+
+    async def open_missed(self) -> None:
+        """Open what should have been opened while nothing was running, also where it is over by now."""
+        await self._open(_LOOK_BACK_AT_START, also_over=True)
+
+    async def open_due(self) -> None:
+        """Open what is due now. The cost depends on the slots around this time, not on how many there ever were.
+
+        Raises:
+            OutcomeUnknownError, UnavailableError: The database is out of reach; the next call goes on.
+        """
+        await self._open(_LOOK_BACK, also_over=False)
+
+    async def _open(self, look_back: timedelta, *, also_over: bool) -> None:
+        now = self._clock.now()
+        slots = await self._catalog.active_slots(now - look_back, now + timedelta(minutes=self._rules.lobby_minutes))
+        self._done &= {slot.id for slot in slots}
+        waiting = [slot for slot in slots if slot.id not in self._done and (also_over or _end_of(slot) > now)]
+        booked = await self._catalog.booked({slot.id for slot in waiting}) if waiting else set()
+        for slot in waiting:
+            if slot.id in booked or slot.session_id is not None:
+                await self._open_one(slot)
+
+    async def _open_one(self, slot: TimeSlot) -> None:
+        session_id = slot.session_id or await self._catalog.claim_session(slot.id, SessionId(self._ids.new_id()))
+        if session_id is None:
+            return  # deactivated since we read it
+        room = await self._rooms.room_or_new(session_id)
+        if room.state is None:
+            await self._rooms.submit(room, self._command(slot))
+            _log.info("session_opened", session=session_id, slot=slot.id, start=slot.start_time.isoformat())
+        self._done.add(slot.id)
+
+    def _command(self, slot: TimeSlot) -> OpenSession:
+        return OpenSession(
+            time_slot_id=slot.id,
+            target_language_code=slot.target_language_code,
+            level=slot.level,
+            scheduled_start=slot.start_time,
+            scheduled_end=_end_of(slot),
+            no_show_at=slot.start_time + timedelta(minutes=self._rules.no_show_minutes),
+            min_participants=slot.min_participants,
+            max_participants=slot.max_participants,
+            empty_timeout_seconds=self._rules.empty_timeout_seconds,
+            reconnect_grace_seconds=self._rules.reconnect_grace_seconds,
+        )
+
+
+def _end_of(slot: TimeSlot) -> datetime:
+    return slot.start_time + timedelta(minutes=slot.duration_minutes)

@@ -1,0 +1,247 @@
+"""What a participant may ask: join, leave, switch media, consent, signal, catch up (SPEC section 3, `/rooms`).
+
+Owns the requests of connections; the rules themselves are the domain's.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from coordinator.domain.commands import (
+    DisconnectParticipant,
+    JoinSession,
+    LeaveSession,
+    SetMedia,
+    SetRecordingConsent,
+)
+from coordinator.domain.deadlines import next_deadline
+from coordinator.domain.errors import InvalidRequestError, NotInSessionError, RemovedError, UnavailableError
+from coordinator.domain.events import Actor, DisconnectReason
+from coordinator.domain.ids import SessionId, UserId
+from coordinator.domain.ledger import SealedEvent
+from coordinator.domain.model import Participant, Session
+from coordinator.domain.state import SessionState, participant_record, session_record
+from coordinator.domain.transitions import Presence
+from coordinator.ports.audience import Subscriber
+from coordinator.ports.catalog import Catalog
+from coordinator.ports.clock import Clock
+from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.services.room import Room
+from coordinator.services.rooms import Rooms
+
+_CATCH_UP_ATTEMPTS = 5
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A session and its participants, as of one `seq`."""
+
+    session: Session
+    participants: list[Participant]
+
+
+class View(msgspec.Struct, frozen=True):
+    """What a subscriber needs to be up to date at `seq`: the events that it missed, or everything anew."""
+
+    session_id: SessionId
+    seq: int
+    server_time: datetime
+    events: Sequence[SealedEvent] | None = None
+    snapshot: Snapshot | None = None
+
+
+def snapshot_of(state: SessionState) -> Snapshot:
+    """Return a live session in the form that is stored and shown."""
+    return Snapshot(
+        session=session_record(state, next_deadline(state)),
+        participants=[participant_record(state, participant) for participant in state.participants.values()],
+    )
+
+
+class Participation:
+    """The requests of participants' connections.
+
+    Args:
+        rooms: The rooms of this node.
+        journal: Where older events are read from.
+        catalog: Who is registered.
+        clock: Time.
+        require_registration: Whether only registered users may take a seat.
+        replay_limit: Missed events up to which they are replayed instead of a snapshot.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        journal: Journal,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        require_registration: bool,
+        replay_limit: int,
+    ) -> None:
+        self._rooms = rooms
+        self._journal = journal
+        self._catalog = catalog
+        self._clock = clock
+        self._require_registration = require_registration
+        self._replay_limit = replay_limit
+
+    async def join(self, actor: Actor, subscriber: Subscriber, session_id: SessionId, after: int | None) -> View:
+        """Take the actor's seat on the subscriber's connection and start listening.
+
+        When this returns, and before anything else runs, the subscriber is up to date with the view: every event with a
+        higher `seq` will be published to it.
+
+        Raises:
+            CoordinatorError: No such session, or the seat is refused, or the database is out of reach.
+        """
+        room = await self._rooms.room(session_id)
+        with room.in_use():
+            registered = await self._may_take_seat(room, actor.user_id)
+            join = JoinSession(actor=actor, connection_id=subscriber.connection_id, registered=registered)
+            await self._rooms.submit(room, join)
+            missed = None if after is None else await self._missed(room, after)
+            # From here on nothing is awaited, so that no event can slip in between the view and the subscription.
+            self._check_seat(room, actor.user_id, subscriber)
+            room.subscribers[subscriber.connection_id] = subscriber
+            return self._view(room, missed)
+
+    async def catch_up(self, subscriber: Subscriber, session_id: SessionId, after: int) -> View:
+        """Return what a listening subscriber has missed since `after`.
+
+        Raises:
+            NotInSessionError: The subscriber does not listen, or no longer.
+            UnavailableError: The database is out of reach.
+        """
+        room = self._listened(session_id, subscriber)
+        with room.in_use():
+            missed = await self._missed(room, after)
+            if room.subscribers.get(subscriber.connection_id) is not subscriber:
+                raise NotInSessionError("you are not in this session; join it first")
+            return self._view(room, missed)
+
+    async def leave(self, actor: Actor, subscriber: Subscriber, session_id: SessionId) -> int:
+        """Give the seat back and stop listening; return the session's `seq`."""
+        room = await self._rooms.room(session_id)
+        seq = await self._rooms.submit(room, LeaveSession(actor=actor, connection_id=subscriber.connection_id))
+        room.subscribers.pop(subscriber.connection_id, None)
+        return seq
+
+    def disconnect(self, user: UserId, subscriber: Subscriber, session_id: SessionId, reason: DisconnectReason) -> None:
+        """Note that a connection is gone. Happens in any case, as soon as the database allows."""
+        room = self._rooms.peek(session_id)
+        if room is not None:
+            room.subscribers.pop(subscriber.connection_id, None)
+        command = DisconnectParticipant(user_id=user, connection_id=subscriber.connection_id, reason=reason)
+        self._rooms.insist(session_id, command)
+
+    def set_media(
+        self, actor: Actor, subscriber: Subscriber, session_id: SessionId, camera: bool | None, mic: bool | None
+    ) -> asyncio.Future[int]:
+        """Switch the actor's camera or microphone; the future is the session's `seq` once that is durable.
+
+        Calls take effect in the order in which they are made.
+
+        Raises:
+            NotInSessionError: The subscriber does not listen to the session.
+            UnavailableError: Too much is waiting for the database.
+        """
+        room = self._listened(session_id, subscriber)
+        command = SetMedia(actor=actor, connection_id=subscriber.connection_id, camera_enabled=camera, mic_enabled=mic)
+        return self._rooms.submit(room, command)
+
+    def set_consent(
+        self, actor: Actor, subscriber: Subscriber, session_id: SessionId, granted: bool, policy_version: str | None
+    ) -> asyncio.Future[int]:
+        """Grant or revoke the actor's consent to be recorded; as `set_media` otherwise."""
+        room = self._listened(session_id, subscriber)
+        command = SetRecordingConsent(
+            actor=actor, connection_id=subscriber.connection_id, granted=granted, policy_version=policy_version
+        )
+        return self._rooms.submit(room, command)
+
+    def signal(self, actor: Actor, subscriber: Subscriber, session_id: SessionId, to: UserId, data: Any) -> None:
+        """Relay `data` to another present participant; it is not stored.
+
+        Raises:
+            InvalidRequestError: The recipient is the sender.
+            NotInSessionError: The sender or the recipient is not present.
+        """
+        if to == actor.user_id:
+            raise InvalidRequestError("to: you cannot signal yourself", field="to")
+        room = self._listened(session_id, subscriber)
+        if room.subscriber_of(actor.user_id) is not subscriber:
+            raise NotInSessionError("you are not in this session; join it first")
+        recipient = room.subscriber_of(to)
+        if recipient is None:
+            raise NotInSessionError(f"{to} is not present in this session")
+        recipient.notify("signal", {"sessionId": room.session_id, "from": actor.user_id, "data": data})
+
+    def is_seated(self, subscriber: Subscriber, session_id: SessionId) -> bool:
+        """Tell whether the subscriber holds a seat in a live session."""
+        room = self._rooms.peek(session_id)
+        if room is None or room.state is None or not room.state.is_live:
+            return False
+        participant = room.state.participants.get(subscriber.user_id)
+        return (
+            participant is not None and participant.is_present and participant.connection_id == subscriber.connection_id
+        )
+
+    def _listened(self, session_id: SessionId, subscriber: Subscriber) -> Room:
+        room = self._rooms.peek(session_id)
+        if room is None or room.subscribers.get(subscriber.connection_id) is not subscriber:
+            raise NotInSessionError("you are not in this session; join it first")
+        return room
+
+    async def _may_take_seat(self, room: Room, user: UserId) -> bool:
+        state = room.state
+        assert state is not None
+        participant = state.participants.get(user)
+        if not self._require_registration or (participant is not None and participant.holds_seat):
+            return True
+        try:
+            return await self._catalog.is_registered(state.time_slot_id, user)
+        except OutcomeUnknownError as error:
+            raise UnavailableError("the database is out of reach; try again") from error
+
+    @staticmethod
+    def _check_seat(room: Room, user: UserId, subscriber: Subscriber) -> None:
+        """Refuse to listen on a connection that lost the seat again before its join was answered."""
+        participant = None if room.state is None else room.state.participants.get(user)
+        if participant is None or participant.presence is Presence.REMOVED:
+            raise RemovedError("a moderator removed you from this session")
+        if participant.connection_id != subscriber.connection_id:
+            raise NotInSessionError("a newer connection of yours has taken over")
+
+    def _view(self, room: Room, missed: Sequence[SealedEvent] | None) -> View:
+        assert room.state is not None
+        return View(
+            session_id=room.session_id,
+            seq=room.seq,
+            server_time=self._clock.now(),
+            events=missed,
+            snapshot=snapshot_of(room.state) if missed is None else None,
+        )
+
+    async def _missed(self, room: Room, after: int) -> Sequence[SealedEvent] | None:
+        """Return the events after `after` up to the room's present `seq`, or None where a snapshot is better.
+
+        Nothing is awaited between taking the last of them and returning.
+        """
+        for _ in range(_CATCH_UP_ATTEMPTS):
+            if not 0 <= room.seq - after <= self._replay_limit:
+                return None
+            recent = room.recent_after(after)
+            if recent is not None:
+                return recent
+            try:
+                older = await self._journal.events_after(room.session_id, after)
+            except OutcomeUnknownError as error:
+                raise UnavailableError("the database is out of reach; try again") from error
+            newer = room.recent_after(older[-1].event.seq) if older else None
+            if newer is not None:
+                return [sealed for sealed in (*older, *newer) if sealed.event.seq <= room.seq]
+        return None

@@ -1,0 +1,127 @@
+"""Nothing hangs: dead nodes' participants are let go, and overdue sessions are woken (SPEC section 2).
+
+Owns heartbeats and the sweep. A session in memory needs neither: its timers and connections speak for themselves. These
+are for what nobody holds in memory, after a crash or a long idle time.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+
+from coordinator.domain.commands import DisconnectParticipant
+from coordinator.domain.errors import NotFoundError
+from coordinator.domain.events import DisconnectReason
+from coordinator.domain.ids import NodeId, SessionId, node_of
+from coordinator.ports.clock import Clock
+from coordinator.ports.liveness import Liveness
+from coordinator.ports.projections import Projections
+from coordinator.services.room import Room
+from coordinator.services.rooms import Rooms
+from coordinator.telemetry import get_logger
+
+_SWEEP_LIMIT = 200
+
+_log = get_logger("recovery")
+
+
+class Recovery:
+    """Keeps sessions from hanging when processes die.
+
+    Args:
+        node: This process.
+        rooms: The rooms of this node.
+        projections: Where sessions that nobody holds in memory are found.
+        liveness: The heartbeats of all nodes.
+        clock: Time.
+        node_timeout_seconds: Silence after which a node counts as dead.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        rooms: Rooms,
+        projections: Projections,
+        liveness: Liveness,
+        clock: Clock,
+        node_timeout_seconds: float,
+    ) -> None:
+        self._node = node
+        self._rooms = rooms
+        self._projections = projections
+        self._liveness = liveness
+        self._clock = clock
+        self._timeout = timedelta(seconds=node_timeout_seconds)
+        self._unreadable: set[SessionId] = set()
+
+    async def start(self) -> None:
+        """Take up what was left when processes stopped: load every live session, let the lost participants go.
+
+        Participants come before deadlines: a session must not start with people who are long gone.
+        """
+        await self._liveness.beat(self._node, self._clock.now())
+        dead, alive = await self._nodes()
+        await self._release(await self._projections.live(), alive)
+        for node in dead:
+            await self._liveness.forget(node)
+
+    async def beat(self) -> None:
+        """Say that this node is alive, and deal with those that no longer say so."""
+        await self._liveness.beat(self._node, self._clock.now())
+        dead, alive = await self._nodes()
+        if not dead:
+            return
+        _log.warning("nodes_lost", nodes=sorted(dead))
+        loaded = {room.session_id for room in self._rooms.loaded}
+        await self._release({*loaded, *await self._projections.live()}, alive)
+        for node in dead:
+            await self._liveness.forget(node)
+
+    async def sweep(self) -> None:
+        """Wake the overdue sessions that are not in memory; once loaded, their timers do the rest."""
+        for session_id in await self._projections.due(self._clock.now(), _SWEEP_LIMIT):
+            if self._rooms.peek(session_id) is None:
+                await self._load(session_id)
+        self._rooms.drop_idle()
+
+    async def stop(self) -> None:
+        """Say that this node is no more, after its participants were let go."""
+        await self._liveness.forget(self._node)
+
+    async def _nodes(self) -> tuple[set[NodeId], set[NodeId]]:
+        heartbeats = await self._liveness.heartbeats()
+        since = self._clock.now() - self._timeout
+        alive = {node for node, at in heartbeats.items() if at >= since} | {self._node}
+        return set(heartbeats) - alive, alive
+
+    async def _release(self, sessions: Iterable[SessionId], alive: set[NodeId]) -> None:
+        """Disconnect every present participant whose connection belongs to no living node."""
+        submissions = []
+        for session_id in sessions:
+            room = await self._load(session_id)
+            if room is None or room.state is None:
+                continue
+            # No wait between loading and submitting: the room's overdue timers must find these commands before them.
+            submissions += [self._rooms.submit(room, command) for command in _releases(room, alive)]
+        await asyncio.gather(*submissions)
+
+    async def _load(self, session_id: SessionId) -> Room | None:
+        try:
+            return await self._rooms.room(session_id)
+        except NotFoundError:
+            if session_id not in self._unreadable:
+                self._unreadable.add(session_id)
+                _log.error("session_without_journal", session=session_id, remedy="coordinator verify")
+            return None
+
+
+def _releases(room: Room, alive: set[NodeId]) -> list[DisconnectParticipant]:
+    assert room.state is not None
+    return [
+        DisconnectParticipant(
+            user_id=participant.user_id,
+            connection_id=participant.connection_id,
+            reason=DisconnectReason.CONNECTION_LOST,
+        )
+        for participant in room.state.participants.values()
+        if participant.is_present and node_of(participant.connection_id) not in alive
+    ]

@@ -1,0 +1,110 @@
+"""A room: the live side of one session on this node. A cache of the journal that may be dropped at any moment.
+
+Owns what is known of the session here and who listens; must not write anything.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from coordinator.domain.commands import Command
+from coordinator.domain.evolve import fold
+from coordinator.domain.ids import ConnectionId, SessionId, UserId
+from coordinator.domain.ledger import GENESIS, Commit, SealedEvent
+from coordinator.domain.model import SessionStatus
+from coordinator.domain.state import SessionState
+from coordinator.ports.audience import Subscriber
+from coordinator.ports.clock import Timer
+
+RECENT_EVENTS = 128
+"""Events that a room keeps for resuming clients; older ones are read from the journal."""
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A command that waits to be decided, and the future that gets its answer: the `seq` after it, or a refusal."""
+
+    command: Command
+    answer: asyncio.Future[int]
+
+
+class Room:
+    """One session on this node.
+
+    Attributes:
+        session_id: The session.
+        state: After the last event that is known here to be durable; None before the first.
+        head_hash: The hash of the last commit known here.
+        pending: Commands that wait for the next commit of this room.
+        in_flight: Whether a commit of this room is being written; there is never more than one.
+        is_stale: Whether a write had an unknown outcome, so that the journal must be read before deciding again.
+        subscribers: Who listens, by connection.
+        projected_seq: Up to where the projections have been written from here.
+        timers: What the clock will call for this room.
+        timed_for: The deadline and status that the timers were set for.
+    """
+
+    def __init__(self, session_id: SessionId) -> None:
+        self.session_id = session_id
+        self.state: SessionState | None = None
+        self.head_hash = GENESIS
+        self.pending: deque[Pending] = deque()
+        self.in_flight = False
+        self.is_stale = False
+        self.subscribers: dict[ConnectionId, Subscriber] = {}
+        self.projected_seq = 0
+        self.timers: list[Timer] = []
+        self.timed_for: tuple[datetime | None, SessionStatus] | None = None
+        self._recent: deque[SealedEvent] = deque(maxlen=RECENT_EVENTS)
+        self._uses = 0
+
+    @property
+    def seq(self) -> int:
+        """The last durable event known here."""
+        return 0 if self.state is None else self.state.seq
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody would miss this room if it were dropped now."""
+        return not (self._uses or self.subscribers or self.pending or self.in_flight or self.projected_seq < self.seq)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the room from being dropped."""
+        self._uses += 1
+        try:
+            yield
+        finally:
+            self._uses -= 1
+
+    def apply(self, commit: Commit, state: SessionState | None = None) -> None:
+        """Take in a commit that is durable; `state` is the state after it, where that is known already."""
+        self.state = state or fold((sealed.event for sealed in commit.events), self.state)
+        self.head_hash = commit.hash
+        self._recent.extend(commit.events)
+
+    def recent_after(self, after: int) -> Sequence[SealedEvent] | None:
+        """Return the events after `after` from memory; None if some of them are not kept any more."""
+        missing = self.seq - after
+        if missing <= 0:
+            return []
+        if missing > len(self._recent):
+            return None
+        return [sealed for sealed in self._recent if sealed.event.seq > after]
+
+    def subscriber_of(self, user: UserId) -> Subscriber | None:
+        """Return the local subscriber on which a present user is connected."""
+        participant = None if self.state is None else self.state.participants.get(user)
+        if participant is None or not participant.is_present:
+            return None
+        return self.subscribers.get(participant.connection_id)
+
+    def cancel_timers(self) -> None:
+        """Let the clock forget this room."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        self.timed_for = None

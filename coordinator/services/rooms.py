@@ -1,0 +1,222 @@
+"""The rooms of this node: found, filled from the journal, listened to, dropped when idle.
+
+Owns the registry and what happens around every commit: telling subscribers, marking projections, setting timers,
+closing connections that lost their seat. What users may ask stands in `participation`.
+"""
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+from coordinator.domain.commands import AdvanceTime, Command
+from coordinator.domain.deadlines import next_deadline
+from coordinator.domain.errors import NotFoundError, UnavailableError
+from coordinator.domain.events import LeftReason, ParticipantJoined, ParticipantLeft, ParticipantReconnected
+from coordinator.domain.ids import ConnectionId, SessionId, UserId, is_object_id
+from coordinator.domain.ledger import Commit
+from coordinator.domain.model import SessionStatus
+from coordinator.ports.audience import Publisher
+from coordinator.ports.clock import Clock
+from coordinator.ports.identity import IdSource
+from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.services.background import BackgroundTasks
+from coordinator.services.committer import GroupCommitter
+from coordinator.services.projector import Projector
+from coordinator.services.room import Room
+from coordinator.telemetry import get_logger
+
+ENDING_NOTICES_SECONDS = (300, 60)
+"""How long before the scheduled end subscribers get `session_ending` (SPEC section 3)."""
+_SHORTEST_TIMER_SECONDS = 0.001
+_INSIST_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
+
+_log = get_logger("rooms")
+
+
+class Rooms:
+    """Every room in memory, and the one way to change a session.
+
+    Args:
+        journal: The truth.
+        clock: Time.
+        ids: Names commits.
+        projector: Follows the journal.
+        publisher: Tells subscribers.
+        background: Where retries run.
+        max_pending: Commands that may wait for the database.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        ids: IdSource,
+        projector: Projector,
+        publisher: Publisher,
+        background: BackgroundTasks,
+        max_pending: int,
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._projector = projector
+        self._publisher = publisher
+        self._background = background
+        self._committer = GroupCommitter(journal, clock, ids, self._after_commit, max_pending)
+        self._rooms: dict[SessionId, Room] = {}
+
+    async def write(self) -> None:
+        """Write what is submitted, for ever."""
+        await self._committer.run()
+
+    @property
+    def loaded(self) -> list[Room]:
+        """The rooms in memory."""
+        return list(self._rooms.values())
+
+    def peek(self, session_id: SessionId) -> Room | None:
+        """Return a room if it is in memory."""
+        return self._rooms.get(session_id)
+
+    async def room(self, session_id: SessionId) -> Room:
+        """Return a session's room, filled from the journal if need be.
+
+        Raises:
+            NotFoundError: There is no such session.
+            UnavailableError: The journal is out of reach.
+        """
+        room = await self.room_or_new(session_id)
+        if room.state is None:
+            self._drop_if_idle(room)
+            raise NotFoundError(f"there is no session {session_id}")
+        return room
+
+    async def room_or_new(self, session_id: SessionId) -> Room:
+        """Return a session's room, an empty one if the session has no event yet.
+
+        Raises:
+            NotFoundError: The id has not the form of one.
+            UnavailableError: The journal is out of reach.
+        """
+        known = self._rooms.get(session_id)
+        if known is not None:
+            return known
+        if not is_object_id(session_id):
+            raise NotFoundError(f"there is no session {session_id[:40]!r}: an id has 24 hexadecimal digits")
+        try:
+            commits = await self._journal.read(session_id)
+        except OutcomeUnknownError as error:
+            raise UnavailableError("the database is out of reach; try again") from error
+        # Someone else may have loaded it while we waited, and theirs may be further.
+        room = self._rooms.setdefault(session_id, Room(session_id))
+        if room.state is None and commits:
+            for commit in commits:
+                room.apply(commit)
+            self._follow(room)
+        return room
+
+    def submit(self, room: Room, command: Command) -> asyncio.Future[int]:
+        """Let a command happen; the future is the session's `seq` once everything it changed is durable.
+
+        Commands of one room take effect in the order in which they are submitted. Nothing may be awaited between
+        getting the room and submitting to it: an idle room may be dropped.
+
+        Raises:
+            UnavailableError: Too much is waiting for the database. The future fails with what refuses the command.
+        """
+        return self._committer.submit(room, command)
+
+    def insist(self, session_id: SessionId, command: Command) -> None:
+        """Let a command of the coordinator itself happen, if the database is away then as soon as it is back."""
+        self._background.start(self._insist(session_id, command), f"{type(command).__name__} {session_id}")
+
+    async def refresh(self, room: Room) -> None:
+        """Bring a room up to the journal, for readers that must not miss what another node wrote.
+
+        Raises:
+            UnavailableError: The journal is out of reach.
+        """
+        with room.in_use():
+            try:
+                await self._committer.refresh(room)
+            except OutcomeUnknownError as error:
+                raise UnavailableError("the database is out of reach; try again") from error
+
+    def drop_idle(self) -> None:
+        """Drop the rooms that nobody would miss: a sweep finds what falls due for them later."""
+        for room in self.loaded:
+            self._drop_if_idle(room)
+
+    async def _insist(self, session_id: SessionId, command: Command) -> None:
+        attempt = 0
+        while True:
+            try:
+                room = await self.room(session_id)
+                await self._committer.submit(room, command)
+            except UnavailableError:
+                await self._clock.sleep(_INSIST_PAUSES_SECONDS[min(attempt, len(_INSIST_PAUSES_SECONDS) - 1)])
+                attempt += 1
+            else:
+                return
+
+    def _drop_if_idle(self, room: Room) -> None:
+        if room.is_idle:
+            room.cancel_timers()
+            self._rooms.pop(room.session_id, None)
+
+    def _after_commit(self, room: Room, commit: Commit) -> None:
+        self._publisher.publish(room.subscribers.values(), commit.events)
+        for sealed in commit.events:
+            body = sealed.event.body
+            if isinstance(body, ParticipantJoined | ParticipantReconnected):
+                self._close_others(room, body.user_id, body.connection_id)
+            elif isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED:
+                self._close_others(room, body.user_id, None)
+        self._follow(room)
+
+    def _close_others(self, room: Room, user: UserId, keep: ConnectionId | None) -> None:
+        """Close a user's connections to this room, but for one: the newest wins, and the removed have none."""
+        for connection, subscriber in list(room.subscribers.items()):
+            if subscriber.user_id == user and connection != keep:
+                del room.subscribers[connection]
+                if keep is not None:
+                    subscriber.notify("replaced", {"sessionId": room.session_id})
+                subscriber.close("removed" if keep is None else "replaced")
+
+    def _follow(self, room: Room) -> None:
+        """Bring everything that hangs on a room's state after it."""
+        self._projector.mark(room)
+        self._set_timers(room)
+
+    def _set_timers(self, room: Room) -> None:
+        state = room.state
+        if state is None:
+            return
+        deadline = next_deadline(state)
+        if room.timed_for == (deadline, state.status):
+            return
+        room.cancel_timers()
+        room.timed_for = (deadline, state.status)
+        now = self._clock.now()
+        if deadline is not None:
+            seconds = max((deadline - now).total_seconds(), _SHORTEST_TIMER_SECONDS)
+            room.timers.append(self._clock.call_later(seconds, lambda: self._fire(room)))
+        if state.status is SessionStatus.ACTIVE:
+            for notice in ENDING_NOTICES_SECONDS:
+                seconds = (state.scheduled_end - timedelta(seconds=notice) - now).total_seconds()
+                if seconds > 0:
+                    announce = partial(_announce_end, room, notice)
+                    room.timers.append(self._clock.call_later(seconds, announce))
+
+    def _fire(self, room: Room) -> None:
+        self._background.start(self._advance(room), f"deadline {room.session_id}")
+
+    async def _advance(self, room: Room) -> None:
+        await self._insist(room.session_id, AdvanceTime())
+        # Timers run on the stopwatch, deadlines on the wall clock: if it was a little early, there is another time.
+        room.timed_for = None
+        self._set_timers(room)
+
+
+def _announce_end(room: Room, seconds_left: int) -> None:
+    for subscriber in list(room.subscribers.values()):
+        subscriber.notify("session_ending", {"sessionId": room.session_id, "secondsLeft": seconds_left})

@@ -1,0 +1,38 @@
+"""Limits of one connection (SPEC section 5, limits)."""
+
+import msgspec
+
+
+class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one connection, or one user's connections, may ask of the server. Sizes in bytes, rates per second."""
+
+    message_bytes: int = 65536
+    signal_bytes: int = 16384
+    commands_per_second: float = 20
+    command_burst: int = 40
+    signals_per_second: float = 60
+    signal_burst: int = 200
+    send_buffer_bytes: int = 1048576
+    connections_per_user: int = 8
+    handshake_seconds: float = 5
+
+
+class TokenBucket:
+    """Lets `burst` through at once and `rate` per second on average."""
+
+    __slots__ = ("_burst", "_level", "_rate", "_then")
+
+    def __init__(self, rate: float, burst: int, now: float) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._level = float(burst)
+        self._then = now
+
+    def take(self, now: float) -> bool:
+        """Take one; tell whether there was one. `now` is in seconds of a clock that never runs backwards."""
+        self._level = min(self._burst, self._level + (now - self._then) * self._rate)
+        self._then = now
+        if self._level < 1.0:
+            return False
+        self._level -= 1.0
+        return True

@@ -1,0 +1,242 @@
+"""python-socketio, with what this product needs changed about it. All use of its internals stands in this module.
+
+- Every packet to a client goes through the client's one queue, put there without waiting: order is the order of calls.
+- The queue counts its bytes, so that a client that does not read can be disconnected.
+- Events reach the namespace with their raw arguments; names that python-socketio reserves do not get through.
+- Messages over the size limit are refused by code; packets that are not Socket.IO end that one connection.
+- WebSocket compression is off: it costs four times the memory per connection.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import engineio
+import engineio.async_drivers.aiohttp as driver
+import engineio.packet
+import msgspec
+import socketio
+import socketio.packet
+from aiohttp import web
+
+from coordinator.domain.errors import InvalidRequestError, PayloadTooLargeError
+from coordinator.protocol.codec import encode, refusal
+from coordinator.telemetry import get_logger
+
+_HARD_LIMIT_FACTOR = 4
+"""Messages up to this many times the limit are read, to refuse them by code; larger ones end the connection."""
+_PING_INTERVAL_SECONDS = 10
+_PING_TIMEOUT_SECONDS = 10
+_RESERVED = frozenset({"connect", "disconnect", "connect_error"})
+
+_log = get_logger("socketio")
+
+
+class _Json:
+    """The JSON module that python-socketio asks for: msgspec's codec behind the standard library's names."""
+
+    @staticmethod
+    def dumps(data: Any, **_: Any) -> str:
+        return msgspec.json.encode(data).decode()
+
+    @staticmethod
+    def loads(text: str | bytes) -> Any:
+        try:
+            return msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+
+
+class _CountingQueue(asyncio.Queue[Any]):
+    """A queue of Engine.IO packets that knows how many bytes of text wait in it."""
+
+    waiting_bytes = 0
+
+    def _put(self, item: Any) -> None:
+        self.waiting_bytes += _size(item)
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self.waiting_bytes -= _size(item)
+        return item
+
+
+def _size(packet: Any) -> int:
+    data = getattr(packet, "data", None)
+    return len(data) if isinstance(data, str | bytes) else 0
+
+
+class _PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
+    """Engine.IO's WebSocket on aiohttp, uncompressed, which leaves its transport where it can be aborted."""
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        request: web.Request = environ["aiohttp.request"]
+        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False)
+        await self._sock.prepare(request)
+        self.environ = environ
+        engine_socket = self.handler.__self__
+        engine_socket.coordinator_transport = request.transport
+        await self.handler(self)
+        return self._sock
+
+
+class _Engine(engineio.AsyncServer):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        drivers: dict[str, Any] = vars(self)["_async"]
+        vars(self)["_async"] = {**drivers, "websocket": _PlainWebSocket}
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> asyncio.Queue[Any]:
+        return _CountingQueue(*args, **kwargs)
+
+
+class Outbox:
+    """The way to one client, whatever its transport."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, engine_socket: Any) -> None:
+        self._socket = engine_socket
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait to be written to the client."""
+        queue: _CountingQueue = self._socket.queue
+        return queue.waiting_bytes
+
+    def put(self, packet: engineio.packet.Packet) -> None:
+        """Send a packet after everything sent before; silently nothing when the client is gone."""
+        if not self._socket.closed:
+            self._socket.queue.put_nowait(packet)
+
+    def abort(self) -> None:
+        """Drop the client's connection without waiting for it to read anything."""
+        transport = getattr(self._socket, "coordinator_transport", None)
+        if transport is not None:
+            transport.abort()
+
+    async def close(self, reason: str) -> None:
+        """Close the connection once everything sent so far has gone out."""
+        await self._socket.close(wait=False, reason=reason)
+
+
+def frame(text: str) -> engineio.packet.Packet:
+    """Make a packet of a Socket.IO frame. It may be sent to many: it is encoded once."""
+    return engineio.packet.Packet(engineio.packet.MESSAGE, data=text)
+
+
+class EventHandler(Protocol):
+    """A namespace as this server sees it."""
+
+    async def handle(self, sid: str, name: str, arguments: list[Any]) -> dict[str, Any]:
+        """Answer an event of a connected client; never raises but for cancellation."""
+
+
+class EventServer(socketio.AsyncServer):  # type: ignore[misc]
+    """The Socket.IO server.
+
+    Args:
+        cors_origins: Origins that may connect; empty for the server's own only.
+        message_bytes: The largest message that is handled.
+        on_engine_connect: Called with the Engine.IO id of every new client, before it says who it is.
+    """
+
+    def __init__(
+        self, cors_origins: tuple[str, ...], message_bytes: int, on_engine_connect: Callable[[str], None]
+    ) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            json=_Json,
+            cors_allowed_origins="*" if "*" in cors_origins else (list(cors_origins) or None),
+            max_http_buffer_size=_HARD_LIMIT_FACTOR * message_bytes,
+            ping_interval=_PING_INTERVAL_SECONDS,
+            ping_timeout=_PING_TIMEOUT_SECONDS,
+            http_compression=False,
+            logger=False,
+            engineio_logger=False,
+        )
+        self._message_bytes = message_bytes
+        self._on_engine_connect = on_engine_connect
+        self._handlers: dict[str, EventHandler] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _engineio_server_class(self) -> type[_Engine]:
+        return _Engine
+
+    def serve_namespace(self, namespace: socketio.AsyncNamespace, handler: EventHandler) -> None:
+        """Let `namespace` decide who connects, and `handler` answer what they send."""
+        self.register_namespace(namespace)
+        self._handlers[namespace.namespace] = handler
+
+    def outbox(self, sid: str, namespace: str) -> Outbox:
+        """Return the way to a client."""
+        engine_id = self.manager.eio_sid_from_sid(sid, namespace)
+        return Outbox(self.eio.sockets[engine_id])
+
+    def engine_id(self, sid: str, namespace: str) -> str:
+        """Return the Engine.IO id of a client."""
+        return str(self.manager.eio_sid_from_sid(sid, namespace))
+
+    async def close_engine(self, engine_id: str) -> None:
+        """Close a client that belongs to no namespace."""
+        engine_socket = self.eio.sockets.get(engine_id)
+        if engine_socket is not None:
+            await engine_socket.close(wait=False)
+
+    async def close_all(self) -> None:
+        """Close every client in the way that makes it come back (to another node, or to this one restarted)."""
+        await asyncio.gather(*(self.close_engine(engine_id) for engine_id in list(self.eio.sockets)))
+        await self.shutdown()
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        await super()._handle_eio_connect(eio_sid, environ)
+        self._on_engine_connect(eio_sid)
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        try:
+            if isinstance(data, str | bytes) and len(data) > self._message_bytes:
+                self._refuse_large(eio_sid, data)
+            else:
+                await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:  # noqa: BLE001 - whatever a client sends must not end more than its own connection
+            _log.info("malformed_packet", error=str(error)[:200])
+            await self.close_engine(eio_sid)
+
+    def _refuse_large(self, eio_sid: str, data: str | bytes) -> None:
+        error = PayloadTooLargeError(f"a message may have {self._message_bytes} bytes, this one has {len(data)}")
+        if isinstance(data, bytes):
+            raise error  # an attachment: nothing to answer to
+        packet = self.packet_class(encoded_packet=data)
+        self._acknowledge(eio_sid, packet.namespace or "/", packet.id, refusal(error))
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
+        namespace = namespace or "/"
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        handler = self._handlers.get(namespace)
+        if handler is None or not self.manager.is_connected(sid, namespace):
+            return
+        if not isinstance(data, list) or not data or not isinstance(data[0], str) or data[0] in _RESERVED:
+            error = InvalidRequestError("an event is an array that begins with its name")
+            self._acknowledge(eio_sid, namespace, id, refusal(error))
+            return
+        # A task for each event: they start in the order of arrival, and the connection keeps that order from there.
+        self._spawn(self._answer(handler, sid, eio_sid, namespace, id, data))
+
+    async def _answer(
+        self, handler: EventHandler, sid: str, eio_sid: str, namespace: str, packet_id: int | None, data: list[Any]
+    ) -> None:
+        reply = await handler.handle(sid, data[0], data[1:])
+        self._acknowledge(eio_sid, namespace, packet_id, reply)
+
+    def _acknowledge(self, eio_sid: str, namespace: str, packet_id: int | None, reply: dict[str, Any]) -> None:
+        engine_socket = self.eio.sockets.get(eio_sid)
+        if packet_id is None or engine_socket is None:
+            return
+        prefix = "3" if namespace == "/" else f"3{namespace},"
+        Outbox(engine_socket).put(frame(f"{prefix}{packet_id}[{encode(reply).decode()}]"))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
