@@ -1,7 +1,7 @@
 """The composition root: the only file that names every concrete class.
 
-`Coordinator` puts services and transports together over any set of ports; `mongo_ports` makes the real ones; `serve` runs
-the whole as a process until it is told to stop.
+`Coordinator` puts services and transports together over any set of ports; `mongo_ports` makes the real ones; `serve`
+runs the whole as a process until it is told to stop.
 """
 
 import asyncio
@@ -234,7 +234,7 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
             tokens=tokens,
         )
     finally:
-        database.close()
+        await database.close()
 
 
 @asynccontextmanager

@@ -21,7 +21,9 @@ from coordinator.settings import Settings, SettingsError, default_files, load_se
 T = TypeVar("T")
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.", dir_okay=False)]
-MongoUrlOption = Annotated[str | None, typer.Option("--mongo-url", help="Use this MongoDB instead of the embedded one.")]
+MongoUrlOption = Annotated[
+    str | None, typer.Option("--mongo-url", help="Use this MongoDB instead of the embedded one.")
+]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where the embedded database keeps its data.")]
 
 out = Console(highlight=False)
@@ -59,7 +61,9 @@ def told_failures() -> Iterator[None]:
         raise typer.Exit(1) from None
     except OutcomeUnknownError as error:
         err.print(f"[bold red]database[/] does not answer: {_plain(str(error))}")
-        err.print("Is it running, and is --mongo-url (COORDINATOR_MONGO__URL) right? `coordinator doctor` looks closer.")
+        err.print(
+            "Is it running, and is --mongo-url (COORDINATOR_MONGO__URL) right? `coordinator doctor` looks closer."
+        )
         raise typer.Exit(1) from None
     except CoordinatorError as error:
         err.print(f"[bold red]{error.code}[/] {_plain(error.message)}")

@@ -36,11 +36,16 @@ def serve(
         application.signing_secret(settings)
         if not secret_was_set:
             place = Path(settings.mongo.data_dir).resolve()
-            out.print(f"No auth.secret is set: tokens are signed with a development secret kept in {place}.")
+            out.print(
+                f"No auth.secret is set: tokens are signed with a development secret kept in {place}.", soft_wrap=True
+            )
         demos: set[asyncio.Task[None]] = set()
 
         def ready(coordinator: application.Coordinator, address: str) -> None:
-            out.print(f"Coordinator [bold]ready[/] at [bold]{address}/[/]  (Socket.IO namespace /rooms; Ctrl-C stops)")
+            out.print(
+                f"Coordinator [bold]ready[/] at [bold]{address}/[/]  (Socket.IO namespace /rooms; Ctrl-C stops)",
+                soft_wrap=True,
+            )
             if demo:
                 demos.add(asyncio.ensure_future(_offer_demo(coordinator, address)))
 

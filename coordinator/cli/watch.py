@@ -67,7 +67,7 @@ async def _follow(url: str, token: str, after: int, follow: bool) -> int:
             except (aiohttp.ClientError, ValueError) as error:
                 failures += 1
                 if failures == 1:
-                    err.print(f"[yellow]no answer[/] from {url}: {error or type(error).__name__}; trying again")
+                    err.print(f"[yellow]no answer[/] from {url}: {type(error).__name__} {error}; trying again")
                 if not follow or failures > _GIVE_UP_AFTER_POLLS:
                     return 1
                 await asyncio.sleep(_POLL_SECONDS)

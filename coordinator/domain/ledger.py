@@ -125,9 +125,9 @@ def canonical_event(event: Event) -> bytes:
 
 
 def canonical_stored_event(session_id: SessionId, stored: Mapping[str, Any]) -> bytes:
-    """Encode a stored event `{seq, type, at, actor, data}` canonically, fields that this version does not know included.
+    """Encode a stored event `{seq, type, at, actor, data}` canonically, fields unknown to this version included.
 
-    For an event that was written from `plain_data` this gives the same bytes as `canonical_event` did when it was sealed.
+    For an event that was stored as it was sealed, these are the same bytes as `canonical_event` made then.
     """
     return _ENCODER.encode({**wire_value(stored), "sessionId": session_id})
 

@@ -35,6 +35,16 @@ async def main():
 {"asyncio": asyncio.run, "uvloop": uvloop.run}[sys.argv[2]](main())
 """
 
+_GARBLED_RECORDS = [
+    b"",
+    b"\xff\xfe",
+    b"{",
+    b"[]",
+    b'{"database":{"pid":1,"create_time":"now"},"coordinator":{"pid":1,"create_time":0}}',
+    b'{"database":{"pid":-5,"create_time":0},"coordinator":{"pid":0,"create_time":0},"url":"mongodb://x"}',
+    b'{"database":{"pid":99999999999999999999,"create_time":0},"coordinator":{"pid":1,"create_time":0}}',
+]
+
 
 @asynccontextmanager
 async def _running(data_dir: Path, *, durable: bool = False) -> AsyncIterator[EmbeddedServer]:
@@ -79,7 +89,11 @@ async def _gone(process: psutil.Process) -> None:
 
 async def _kill(process: psutil.Process) -> None:
     process.kill()
-    await _gone(process)
+    # Of a child, only looks at the exit status (WNOWAIT): taking it would hide the death from the event loop.
+    try:
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:  # the child of another process, or the event loop has seen its end already
+        await _gone(process)
 
 
 @contextmanager
@@ -109,6 +123,13 @@ def _left_behind(data_dir: Path) -> Iterator[psutil.Process]:
             yield psutil.Process(process.pid)
         finally:
             process.kill()
+
+
+@contextmanager
+def _bystander(command: list[str]) -> Iterator[psutil.Process]:
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        yield psutil.Process(process.pid)
+        process.communicate(b"\n")
 
 
 def _write_record(data_dir: Path, database: psutil.Process, coordinator: dict[str, Any]) -> None:
@@ -324,15 +345,16 @@ async def test_a_leftover_is_not_ended_while_its_coordinator_lives(tmp_path: Pat
 
 @pytest.mark.parametrize("seconds_later", [0, 3600], ids=["another program", "another start time"])
 async def test_a_process_that_has_the_recorded_id_by_chance_is_left_alone(tmp_path: Path, seconds_later: int) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
-        process = psutil.Process(bystander.pid)
-        _write_record(tmp_path, process, _dead_process())
-        record = json.loads((tmp_path / "database.json").read_bytes())
-        record["database"]["create_time"] += seconds_later
+    command = [sys.executable, "-c", "input()"]
+    if seconds_later:  # then the command line alone would be convincing
+        command += ["secantusd-py", str(tmp_path / "database")]
+    with _bystander(command) as bystander:
+        identity = _identity(bystander)
+        identity["create_time"] += seconds_later
+        record = {"database": identity, "coordinator": _dead_process()}
         (tmp_path / "database.json").write_text(json.dumps(record))
         async with _running(tmp_path):
-            assert bystander.poll() is None
-        bystander.communicate(b"\n")
+            assert bystander.status() != psutil.STATUS_ZOMBIE
 
 
 # The start is refused.
@@ -373,9 +395,13 @@ async def test_files_held_by_an_unknown_process_are_an_error_that_names_it(tmp_p
 async def test_files_that_become_free_in_time_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with _left_behind(tmp_path) as holder:
 
-        def name_and_end(_storage: Path) -> list[int]:  # asked for once an attempt has failed
-            holder.terminate()
+        def name_and_end(_storage: Path) -> list[int]:  # asked for after each attempt that failed
+            if not asked:
+                holder.terminate()  # once: the server starts its farewell anew at every request
+            asked.append(True)
             return [holder.pid]
+
+        asked: list[bool] = []
 
         monkeypatch.setattr("coordinator.adapters.mongo.embedded.find_databases", name_and_end)
         async with _running(tmp_path):
@@ -423,13 +449,14 @@ async def test_a_log_line_of_any_length_does_not_stop_the_server(tmp_path: Path)
     await server.stop()
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [b"", b"\xff\xfe", b"{", b"[]", b'{"database":{"pid":-5,"create_time":0},"coordinator":{"pid":0,"create_time":0}}'],
-)
-async def test_a_garbled_record_is_ignored(tmp_path: Path, garbage: bytes) -> None:
+@pytest.mark.parametrize("garbage", _GARBLED_RECORDS)
+def test_a_garbled_record_is_no_running_server(tmp_path: Path, garbage: bytes) -> None:
     (tmp_path / "database.json").write_bytes(garbage)
     assert running_url(tmp_path) is None
+
+
+async def test_a_garbled_record_is_replaced_by_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / "database.json").write_bytes(b"{")
     async with _running(tmp_path) as server:
         assert running_url(tmp_path) == server.url
 

@@ -33,7 +33,8 @@ from coordinator.domain.commands import (
 from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.decide import decide
 from coordinator.domain.events import Actor, DisconnectReason, Event, EventBody, Role
-from coordinator.domain.ids import ConnectionId, SessionId, SlotId, UserId
+from coordinator.domain.ids import CommitId, ConnectionId, SessionId, SlotId, UserId
+from coordinator.domain.ledger import GENESIS, Commit, seal
 from coordinator.domain.model import Language, Level
 from coordinator.domain.state import ParticipantState, SessionState
 
@@ -175,6 +176,13 @@ class Story:
     def log(self) -> list[Event]:
         """Every event so far."""
         return [event for commit in self.commits for event in commit]
+
+    def sealed(self) -> list[Commit]:
+        """Every commit so far, as the journal gets them."""
+        sealed: list[Commit] = []
+        for number, events in enumerate(self.commits):
+            sealed.append(seal(CommitId(f"{number:024x}"), events, sealed[-1].hash if sealed else GENESIS))
+        return sealed
 
     @property
     def session(self) -> SessionState:

@@ -1,20 +1,21 @@
 """Any command, at any time, by anyone: what must hold whatever happens.
 
 A machine throws commands at one session, illegal and late ones included, on a clock that may stand still, jump or run
-backwards. `Listener` knows the events alone, as the recording service does, and finds out from them who may be recorded.
+backwards. `Listener` knows the events alone, as the recording service does, and finds out who may be recorded.
 """
 
 import copy
 from datetime import timedelta
 from typing import Any, TypeAlias
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from coordinator.domain.commands import Command
 from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.decide import Decision, decide
-from coordinator.domain.errors import CoordinatorError, SessionEndedError, SessionNotOpenError
+from coordinator.domain.errors import CoordinatorError, SessionNotOpenError
 from coordinator.domain.events import (
     DisconnectReason,
     Event,
@@ -144,15 +145,15 @@ class AnySession(RuleBasedStateMachine):
     def log(self) -> list[Event]:
         return [event for commit in self.commits for event in commit]
 
-    @initialize(chapter=st.sampled_from(range(4)), late=st.sampled_from([False, False, False, True]))
+    @initialize(chapter=st.sampled_from(range(4)), late=st.sampled_from([False] * 7 + [True]))
     def begin(self, chapter: int, late: bool) -> None:
         """Begin anywhere in the life of a session: unopened, in the lobby, running, or running and recorded."""
         self.clock = START + (minutes(3) if late else -seconds(10))
         if chapter >= 1:
             self.decide(RULES)
         if chapter >= 2 and not late:
-            for command in (join(ANNA), join(BEN)):
-                self.decide(command)
+            self.decide(join(ANNA))
+            self.decide(join(BEN))
             self.happen(PASS, (10.0, False))
         if chapter >= 3 and not late:
             for command in (record(), consent(ANNA), consent(BEN)):
@@ -193,7 +194,7 @@ class AnySession(RuleBasedStateMachine):
     def set_consent(self, pause: Pause, who: UserId, via: Any, granted: bool, policy: str | None) -> None:
         self.happen((consent if granted else revoke)(who, policy, via(who)), pause)
 
-    @rule(step=st.sampled_from([0.0, 0.001, 19.999, 20.0, 39.999, 40.0, 120.0, 400.0, -30.0]))
+    @rule(step=st.sampled_from([0.0, 0.001, 10.0, 19.999, 20.0, 39.999, 40.0, 120.0, 400.0, -30.0]))
     def time_passes(self, step: float) -> None:
         self.happen(PASS, (step, False))
         assert self.state is None or not (deadline := next_deadline(self.state)) or deadline > self.clock
@@ -219,7 +220,7 @@ class AnySession(RuleBasedStateMachine):
         start = self.clock - START - timedelta(seconds=ago)
         self.happen(attach(who, start, url=f"https://x.r2.cloudflarestorage.com/{url}"), pause)
 
-    @rule(pause=PAUSES, really=st.sampled_from([True, False, False]))
+    @rule(pause=PAUSES, really=st.sampled_from([False] * 7 + [True]))
     def end(self, pause: Pause, really: bool) -> None:
         if really:
             self.happen(END_IT, pause)
@@ -239,9 +240,9 @@ class AnySession(RuleBasedStateMachine):
             return
         try:
             assert self.decide(command).events == [], "a repeated command must change nothing"
-        except SessionEndedError:
-            assert self.state is not None
-            assert not self.state.is_live
+        except CoordinatorError:
+            # What was overdue came after the command, in its commit, and may have taken the ground from under it.
+            assert not overdue_first
 
     def decide(self, command: Command) -> Decision:
         before = self.state
@@ -346,3 +347,4 @@ def was_recordable(log: list[Event], recording: RecordingAttached) -> bool:
 
 
 TestAnySession = AnySession.TestCase
+TestAnySession.settings = settings(max_examples=200)

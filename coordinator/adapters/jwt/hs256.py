@@ -1,7 +1,7 @@
 """Tokens signed with a shared secret: HS256 and nothing else (SPEC section 4, tokens; RFC 7519; RFC 8725 section 3.1).
 
-Owns the checks and their messages. A message names the claim that is wrong and never repeats anything of the token, which
-may be someone's secret. Times are checked against the given clock, not the one that PyJWT reads by itself.
+Owns the checks and their messages. A message names the claim that is wrong and never repeats anything of the token,
+which may be someone's secret. Times are checked against the given clock, not the one that PyJWT reads by itself.
 """
 
 import math
@@ -43,7 +43,7 @@ class Hs256Tokens:
     Args:
         secret: The shared secret, at least 32 bytes in UTF-8.
         issuer: The `iss` that a token must have; None accepts any or none.
-        audience: The `aud` that a token must have among its own; None accepts tokens without `aud` only, because a token
+        audience: The `aud` that a token must have among its own; None accepts tokens without `aud` only, because one
             that names its audience is meant for nobody else (RFC 7519 section 4.1.3).
         leeway_seconds: Clock difference forgiven when times are checked.
         clock: Tells the time.
@@ -129,7 +129,7 @@ class Hs256Tokens:
                 options=_LEFT_TO_US,
             )
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            # ValueError: text that is no UTF-8; RecursionError: JSON nested without end. Both come before the signature.
+            # ValueError: text that is no UTF-8; RecursionError: JSON nested without end. Neither needs a signature.
             raise UnauthenticatedError(self._explain(error)) from None
         return claims
 

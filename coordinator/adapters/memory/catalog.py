@@ -36,7 +36,9 @@ class MemoryCatalog:
     async def active_slots(self, start_from: datetime, start_until: datetime) -> list[TimeSlot]:
         """Return the active slots that start within the two instants, both included, earliest first."""
         await asyncio.sleep(0)
-        found = (slot for slot in self._slots.values() if slot.is_active and start_from <= slot.start_time <= start_until)
+        found = (
+            slot for slot in self._slots.values() if slot.is_active and start_from <= slot.start_time <= start_until
+        )
         return sorted(found, key=lambda slot: (slot.start_time, slot.id))
 
     async def claim_session(self, slot_id: SlotId, session_id: SessionId) -> SessionId | None:

@@ -199,7 +199,7 @@ class EmbeddedServer:
         deadline = loop.time() + self._start_timeout_seconds
         while True:
             try:
-                await self._launch(port=0, timeout_seconds=max(0.0, deadline - loop.time()))
+                await self._launch(port=0)
             except _StorageLockedError as error:
                 if loop.time() + _LOCK_RETRY_SECONDS >= deadline:
                     raise
@@ -209,7 +209,7 @@ class EmbeddedServer:
             else:
                 return
 
-    async def _launch(self, *, port: int, timeout_seconds: float) -> None:
+    async def _launch(self, *, port: int) -> None:
         """Runs the server once, until it answers. If it does not, no process is left running.
 
         Raises:
@@ -223,7 +223,7 @@ class EmbeddedServer:
         # Written before the server is ready: should this process be killed meanwhile, the next one knows whom to end.
         self._write_record(url=None)
         try:
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(self._start_timeout_seconds):
                 answered_port = await server.listening()
         except TimeoutError:
             await server.end()
@@ -286,7 +286,7 @@ class EmbeddedServer:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_RESTART_SECONDS)
             try:
-                await self._launch(port=self._port, timeout_seconds=self._start_timeout_seconds)
+                await self._launch(port=self._port)
             except EmbeddedServerError as error:
                 # Its process has ended, so the next turn comes straight back here, after a longer pause.
                 _log.error("database_not_restarted", error=str(error))

@@ -133,6 +133,12 @@ class EventHandler(Protocol):
         """Answer an event of a connected client; never raises but for cancellation."""
 
 
+def _wrong_with(event: Any) -> str | None:
+    if not isinstance(event, list) or not event or not isinstance(event[0], str):
+        return "an event is an array that begins with its name"
+    return f"the event name {event[0]!r} is reserved" if event[0] in _RESERVED else None
+
+
 class EventServer(socketio.AsyncServer):  # type: ignore[misc]
     """The Socket.IO server.
 
@@ -216,9 +222,9 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         handler = self._handlers.get(namespace)
         if handler is None or not self.manager.is_connected(sid, namespace):
             return
-        if not isinstance(data, list) or not data or not isinstance(data[0], str) or data[0] in _RESERVED:
-            error = InvalidRequestError("an event is an array that begins with its name")
-            self._acknowledge(eio_sid, namespace, id, refusal(error))
+        wrong = _wrong_with(data)
+        if wrong is not None:
+            self._acknowledge(eio_sid, namespace, id, refusal(InvalidRequestError(wrong)))
             return
         # A task for each event: they start in the order of arrival, and the connection keeps that order from there.
         self._spawn(self._answer(handler, sid, eio_sid, namespace, id, data))

@@ -1,0 +1,91 @@
+"""How the data model is written in MongoDB (SPEC section 1): ids as ObjectIds, times as dates, None as nothing.
+
+Owns the conversion of slots, registrations, sessions and participants; must not know how documents are looked up.
+Reading is more tolerant than writing: fields with a default may be missing, and unknown fields are passed over.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from bson import ObjectId
+
+from coordinator.adapters.mongo.client import Document
+from coordinator.domain.ids import SessionId, UserId
+from coordinator.domain.model import Model, Participant, Registration, Session, TimeSlot
+
+_AnyModel = TypeVar("_AnyModel", bound=Model)
+
+_REFERENCES = ("timeSlotId", "sessionId", "seriesId")
+
+
+def slot_document(slot: TimeSlot) -> Document:
+    """Write a slot."""
+    return _write(slot)
+
+
+def read_slot(document: Mapping[str, Any]) -> TimeSlot:
+    """Read a slot."""
+    return _read(document, TimeSlot)
+
+
+def registration_document(registration: Registration) -> Document:
+    """Write a registration."""
+    return _write(registration)
+
+
+def read_registration(document: Mapping[str, Any]) -> Registration:
+    """Read a registration."""
+    return _read(document, Registration)
+
+
+def session_document(session: Session) -> Document:
+    """Write a session; without recordings the field is absent."""
+    document = _write(session)
+    if not session.recordings:
+        del document["recordings"]
+    return document
+
+
+def read_session(document: Mapping[str, Any]) -> Session:
+    """Read a session."""
+    return _read(document, Session)
+
+
+def participant_document(participant: Participant) -> Document:
+    """Write a participant, under the id that this user in this session always has."""
+    document = _write(participant)
+    document["_id"] = participant_key(participant.session_id, participant.user_id)
+    return document
+
+
+def read_participant(document: Mapping[str, Any]) -> Participant:
+    """Read a participant."""
+    return _read(document, Participant)
+
+
+def participant_key(session_id: SessionId, user_id: UserId) -> ObjectId:
+    """Derive the id of a participant document: the first 12 bytes of SHA-256(session id, 0, user id).
+
+    So there is one document per (session, user), which repeated and rebuilt writes meet, without another unique index.
+    """
+    return ObjectId(hashlib.sha256(ObjectId(session_id).binary + b"\0" + user_id.encode()).digest()[:12])
+
+
+def _write(model: Model) -> Document:
+    plain: dict[str, Any] = msgspec.to_builtins(model, builtin_types=(datetime,))
+    document = {name: value for name, value in plain.items() if value is not None}
+    if "id" in document:
+        document = {"_id": ObjectId(document.pop("id")), **document}
+    for name in _REFERENCES:
+        if name in document:
+            document[name] = ObjectId(document[name])
+    return document
+
+
+def _read(document: Mapping[str, Any], model: type[_AnyModel]) -> _AnyModel:
+    plain = {name: str(value) if isinstance(value, ObjectId) else value for name, value in document.items()}
+    plain["id"] = plain.pop("_id")
+    return msgspec.convert(plain, model)

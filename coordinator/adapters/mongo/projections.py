@@ -1,0 +1,116 @@
+"""The projections in MongoDB: collections `sessions` and `participants`.
+
+Owns the conditional writes and the bounded queries; must not know how the documents come about.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pymongo
+from bson import ObjectId
+from pymongo import DeleteMany, ReplaceOne
+from pymongo.errors import BulkWriteError
+
+from coordinator.adapters.mongo.client import Collection, Database, Document
+from coordinator.adapters.mongo.documents import (
+    participant_document,
+    participant_key,
+    read_participant,
+    read_session,
+    session_document,
+)
+from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_is_unknown
+from coordinator.domain.ids import SessionId
+from coordinator.domain.model import Participant, Session, SessionStatus
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LIVE = [str(status) for status in SessionStatus if status is not SessionStatus.ENDED]
+
+
+class MongoProjections:
+    """A `Projections` over the collections `sessions` and `participants`."""
+
+    def __init__(self, database: Database) -> None:
+        self._sessions = database.sessions
+        self._participants = database.participants
+
+    async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
+        """Write whole documents, each unless the stored one has the same or a higher `seq`; participants first."""
+        await _replace_older(self._participants, [participant_document(item) for item in participants])
+        await _replace_older(self._sessions, [session_document(item) for item in sessions])
+
+    async def rebuild(self, session: Session, participants: Sequence[Participant]) -> None:
+        """Make the documents of one session equal to these, whatever is stored now; harmless to repeat."""
+        session_id = ObjectId(session.id)
+        keys = [participant_key(item.session_id, item.user_id) for item in participants]
+        operations: list[DeleteMany | ReplaceOne[Document]] = [
+            DeleteMany({"sessionId": session_id, "_id": {"$nin": keys}}),
+            *(_replacement(participant_document(item)) for item in participants),
+        ]
+        with unanswered_is_unknown():
+            await self._participants.bulk_write(operations, ordered=False)
+            await self._sessions.bulk_write([_replacement(session_document(session))])
+
+    async def session(self, session_id: SessionId) -> Session | None:
+        """Return a session's document."""
+        with unanswered_is_unknown():
+            document = await self._sessions.find_one({"_id": ObjectId(session_id)})
+        return None if document is None else read_session(document)
+
+    async def participants(self, session_id: SessionId) -> Sequence[Participant]:
+        """Return a session's participants in the order in which they first joined; at the same instant, by user id."""
+        with unanswered_is_unknown():
+            found = await self._participants.find({"sessionId": ObjectId(session_id)}).to_list(None)
+        participants = [read_participant(document) for document in found]
+        return sorted(participants, key=lambda participant: (participant.joined_at, participant.user_id))
+
+    async def live(self) -> Sequence[SessionId]:
+        """Return the sessions whose documents say waiting or active."""
+        found: dict[SessionId, None] = {}
+        with unanswered_is_unknown():
+            # In the order in which a session moves: one that moves between the two queries is found by both.
+            for status in _LIVE:
+                for document in await self._sessions.find({"status": status}, {"_id": True}).to_list(None):
+                    found[SessionId(str(document["_id"]))] = None
+        return list(found)
+
+    async def due(self, until: datetime, limit: int) -> Sequence[SessionId]:
+        """Return up to `limit` sessions whose `nextDeadline` is not after `until`, the most overdue first."""
+        if limit <= 0:  # which MongoDB would take for no limit
+            return []
+        query = {"nextDeadline": {"$gte": _EPOCH, "$lte": until}}
+        order = [("nextDeadline", pymongo.ASCENDING)]
+        with unanswered_is_unknown():
+            found = await self._sessions.find(query, {"_id": True}).sort(order).limit(limit).to_list(None)
+        return [SessionId(str(document["_id"])) for document in found]
+
+
+def _replacement(document: Document) -> ReplaceOne[Document]:
+    return ReplaceOne({"_id": document["_id"]}, document, upsert=True)
+
+
+async def _replace_older(collection: Collection, documents: Sequence[Document]) -> None:
+    """Write each document, unless one with the same `_id` and the same or a higher `seq` is there."""
+    if not documents:
+        return
+    with unanswered_is_unknown():
+        refused = await _try_to_replace_older(collection, documents, upsert=True)
+        if refused:
+            # There was a document that is not older, or one that was made just then and may be. Now it is there for
+            # sure, and its seq alone decides.
+            await _try_to_replace_older(collection, [documents[index] for index in refused], upsert=False)
+
+
+async def _try_to_replace_older(
+    collection: Collection, documents: Sequence[Document], *, upsert: bool
+) -> Sequence[Any]:
+    operations = [
+        ReplaceOne({"_id": document["_id"], "seq": {"$lt": document["seq"]}}, document, upsert=upsert)
+        for document in documents
+    ]
+    try:
+        await collection.bulk_write(operations, ordered=False)
+    except BulkWriteError as error:
+        return refused_duplicates(error)
+    return ()

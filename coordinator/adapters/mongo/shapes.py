@@ -1,0 +1,200 @@
+"""The shape of each collection: its validator and its indexes, as tables (SPEC section 1).
+
+Owns what a document may look like in the database, for us and for foreign tools alike. What no validator checks (that
+`minParticipants` is not above `maxParticipants`, say) is a rule, and rules are the domain's. Fields that this project
+added to the model are never required, so that slots and registrations can be put in by hand.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from coordinator.domain.ids import USER_ID_MAX_LENGTH
+from coordinator.domain.model import (
+    DURATIONS_MINUTES,
+    EndReason,
+    Language,
+    Level,
+    ParticipantStatus,
+    Recurrence,
+    RegistrationStatus,
+    SessionStatus,
+)
+
+SESSION_TTL_SECONDS = 30 * 24 * 3600
+"""How long a session document is kept after the session was opened: 30 days."""
+
+_Schema = dict[str, Any]
+
+
+class IndexShape(msgspec.Struct, frozen=True):
+    """An index: its keys in order, and what it does beside. It has the name that MongoDB gives it."""
+
+    keys: tuple[tuple[str, int], ...]
+    options: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The index's name."""
+        return "_".join(f"{field}_{direction}" for field, direction in self.keys)
+
+
+class CollectionShape(msgspec.Struct, frozen=True):
+    """A collection: its name, its validator and its indexes."""
+
+    name: str
+    validator: _Schema
+    indexes: tuple[IndexShape, ...] = ()
+
+
+def _index(*fields: str, **options: Any) -> IndexShape:
+    return IndexShape(tuple((field, 1) for field in fields), options)
+
+
+def _object(required: dict[str, _Schema], optional: dict[str, _Schema] | None = None) -> _Schema:
+    return {
+        "bsonType": "object",
+        "required": list(required),
+        "properties": {**required, **(optional or {})},
+        "additionalProperties": False,
+    }
+
+
+def _document(identity: _Schema, required: dict[str, _Schema], optional: dict[str, _Schema] | None = None) -> _Schema:
+    # Every document has an `_id` before it is validated, so there is no need to require one.
+    return {"$jsonSchema": _object(required, {"_id": identity, **(optional or {})})}
+
+
+def _one_of(values: type[StrEnum]) -> _Schema:
+    return {"enum": [str(value) for value in values]}
+
+
+def _integer(minimum: int, maximum: int | None = None) -> _Schema:
+    bounds = {"minimum": minimum} if maximum is None else {"minimum": minimum, "maximum": maximum}
+    return {"bsonType": ["int", "long"], **bounds}
+
+
+_OBJECT_ID: _Schema = {"bsonType": "objectId"}
+_DATE: _Schema = {"bsonType": "date"}
+_BOOLEAN: _Schema = {"bsonType": "bool"}
+_TEXT: _Schema = {"bsonType": "string", "minLength": 1}
+_USER_ID: _Schema = {"bsonType": "string", "minLength": 1, "maxLength": USER_ID_MAX_LENGTH}
+_HASH: _Schema = {"bsonType": "string", "minLength": 64, "maxLength": 64}
+_SEQ = _integer(1)
+
+TIMESLOTS = CollectionShape(
+    "timeslots",
+    _document(
+        _OBJECT_ID,
+        {
+            "targetLanguageCode": _one_of(Language),
+            "level": _one_of(Level),
+            "startTime": _DATE,
+            "durationMinutes": {"bsonType": ["int", "long"], "enum": list(DURATIONS_MINUTES)},
+            "maxParticipants": _integer(2, 50),
+            "minParticipants": _integer(2, 50),
+            "isActive": _BOOLEAN,
+            "createdAt": _DATE,
+            "updatedAt": _DATE,
+        },
+        {
+            "recurrence": _one_of(Recurrence),
+            "timezone": _TEXT,
+            "seriesId": _OBJECT_ID,
+            "sessionId": _OBJECT_ID,
+            "registeredCount": _integer(0),
+        },
+    ),
+    (_index("targetLanguageCode", "level", "startTime"), _index("startTime", "isActive")),
+)
+
+REGISTRATIONS = CollectionShape(
+    "registrations",
+    _document(
+        _OBJECT_ID,
+        {
+            "timeSlotId": _OBJECT_ID,
+            "userId": _USER_ID,
+            "status": _one_of(RegistrationStatus),
+            "registeredAt": _DATE,
+        },
+        {"cancelledAt": _DATE},
+    ),
+    (_index("timeSlotId", "status"), _index("userId", "status"), _index("timeSlotId", "userId", unique=True)),
+)
+
+SESSIONS = CollectionShape(
+    "sessions",
+    _document(
+        _OBJECT_ID,
+        {
+            "timeSlotId": _OBJECT_ID,
+            "targetLanguageCode": _one_of(Language),
+            "level": _one_of(Level),
+            "status": _one_of(SessionStatus),
+            "recordingEnabled": _BOOLEAN,
+            "createdAt": _DATE,
+            "updatedAt": _DATE,
+        },
+        {
+            "startedAt": _DATE,
+            "endedAt": _DATE,
+            "recordings": {
+                "bsonType": "array",
+                "items": _object({"userId": _USER_ID, "url": _TEXT, "startTime": _DATE}),
+            },
+            "scheduledStart": _DATE,
+            "scheduledEnd": _DATE,
+            "endReason": _one_of(EndReason),
+            "seq": _SEQ,
+            "nextDeadline": _DATE,
+        },
+    ),
+    (
+        _index("timeSlotId"),
+        _index("status", "targetLanguageCode"),
+        _index("createdAt", expireAfterSeconds=SESSION_TTL_SECONDS),
+        _index("nextDeadline"),
+    ),
+)
+
+PARTICIPANTS = CollectionShape(
+    "participants",
+    _document(
+        _OBJECT_ID,
+        {
+            "sessionId": _OBJECT_ID,
+            "userId": _USER_ID,
+            "status": _one_of(ParticipantStatus),
+            "cameraEnabled": _BOOLEAN,
+            "micEnabled": _BOOLEAN,
+            "recordingConsent": _BOOLEAN,
+            "joinedAt": _DATE,
+        },
+        {"leftAt": _DATE, "seq": _SEQ},
+    ),
+    (_index("sessionId"), _index("userId", "status")),
+)
+
+# The events themselves are sealed by the hash, and looking into each of them would add a fifth to the cost of a commit.
+EVENTS = CollectionShape(
+    "events",
+    _document(
+        _OBJECT_ID,
+        {
+            "sessionId": _OBJECT_ID,
+            "seq": _SEQ,
+            "at": _DATE,
+            "events": {"bsonType": "array", "minItems": 1, "items": {"bsonType": "object"}},
+            "prevHash": _HASH,
+            "hash": _HASH,
+        },
+    ),
+    (_index("sessionId", "seq", unique=True),),
+)
+
+NODES = CollectionShape("nodes", _document(_TEXT, {"at": _DATE}))
+
+COLLECTIONS = (TIMESLOTS, REGISTRATIONS, SESSIONS, PARTICIPANTS, EVENTS, NODES)
+"""Every collection of the database."""
