@@ -7,8 +7,8 @@ The server is the first of these that there is:
 3. the embedded server, on a temporary directory and without syncing.
 
 It is started by the first test that asks for it, and stops when the run ends, however it ends. Run as a module
-(`python -m tests.database`), this is the process that owns the embedded server: a test run has many event loops, one per
-test, and the server needs one that lasts.
+(`python -m tests.database`), this is the process that owns the embedded server: a test run has many event loops, one
+per test, and the server needs one that lasts.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ def _docker_answers() -> bool:
 def _contained_url() -> str:
     from testcontainers.community.mongodb import MongoDbContainer
 
-    class ReplicaSet(MongoDbContainer):  # type: ignore[misc]
+    class ReplicaSet(MongoDbContainer):
         def _configure(self) -> None:
             """Set no password: with one, a replica set would need a key file too."""
 

@@ -26,7 +26,7 @@ _OBJECT_ID = re.compile(OBJECT_ID_PATTERN)
 
 def is_object_id(text: str) -> bool:
     """Tell whether `text` has the form of a session, slot or commit id."""
-    return _OBJECT_ID.match(text) is not None
+    return _OBJECT_ID.fullmatch(text) is not None
 
 
 def connection_id(node: NodeId, number: int) -> ConnectionId:

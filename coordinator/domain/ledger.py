@@ -214,9 +214,9 @@ def _commit_problem(session_id: str, commit: Mapping[str, Any], prev_hash: str, 
         return "prevHash is not the hash of the commit before"
     head = {key: commit[key] for key in ("at", "id", "prevHash", "seq", "sessionId")}
     try:
-        lines = [_ENCODER.encode({**event, "sessionId": session_id}) for event in events]
+        computed = _chain_hash(head, (_ENCODER.encode({**event, "sessionId": session_id}) for event in events))
     except TypeError as error:
         return f"holds a value of a foreign type: {error}"
-    if _chain_hash(head, lines) != commit["hash"]:
+    if computed != commit["hash"]:
         return "the hash does not match the content"
     return None

@@ -132,14 +132,8 @@ class GroupCommitter:
         batches: list[_Batch] = []
         for session_id in list(self._dirty)[:MAX_ROOMS_PER_FLUSH]:
             room = self._dirty.pop(session_id)
-            if not room.pending:
-                continue
-            if room.is_stale and not await self._recovered(room):
-                continue
-            batch = self._decide(room)
-            if batch.commit is None:
-                self._answer(batch)
-            else:
+            batch = await self._prepare(room) if room.pending else None
+            if batch is not None:
                 room.in_flight = True
                 batches.append(batch)
         if batches:
@@ -154,21 +148,34 @@ class GroupCommitter:
                 for batch in batches:
                     batch.room.in_flight = False
 
-    async def _recovered(self, room: Room) -> bool:
+    async def _prepare(self, room: Room) -> _Batch | None:
+        """Decide a room's commands; None, and everything is answered, where that leaves nothing to write."""
+        batch = _Batch(room)
         try:
-            await self.refresh(room)
+            if room.is_stale:
+                await self.refresh(room)
+            self._decide(batch)
         except OutcomeUnknownError as error:
-            self._refuse_all(room, error)
-            return False
-        return True
+            _log.warning("journal_out_of_reach", session=room.session_id, error=str(error))
+            self._fail(batch, UnavailableError("the database is out of reach; try again"))
+        except Exception as defect:
+            # Such as an event that this version does not know: this room cannot go on, all others must.
+            _log.exception("room_failed", session=room.session_id)
+            self._fail(batch, defect)
+        else:
+            if batch.commit is not None:
+                return batch
+            self._answer(batch)
+        return None
 
-    def _refuse_all(self, room: Room, cause: Exception) -> None:
-        _log.warning("journal_out_of_reach", session=room.session_id, error=str(cause))
-        while room.pending:
-            self._settle(room.pending.popleft(), UnavailableError("the database is out of reach; try again"))
+    def _fail(self, batch: _Batch, failure: Exception) -> None:
+        self._answer(batch, failure)
+        while batch.room.pending:
+            self._settle(batch.room.pending.popleft(), failure)
 
-    def _decide(self, room: Room) -> _Batch:
-        batch = _Batch(room, state=room.state)
+    def _decide(self, batch: _Batch) -> None:
+        room = batch.room
+        batch.state = room.state
         events: list[Event] = []
         while room.pending and len(batch.answers) < MAX_COMMANDS_PER_COMMIT and len(events) < _ENOUGH_EVENTS:
             pending = room.pending.popleft()
@@ -180,7 +187,6 @@ class GroupCommitter:
             self._mark(room)
         if events:
             batch.commit = seal(CommitId(self._ids.new_id()), events, room.head_hash)
-        return batch
 
     def _decide_one(self, batch: _Batch, events: list[Event], command: Command) -> int | Exception:
         now = self._clock.now()

@@ -12,7 +12,7 @@ from coordinator.ports.projections import Projections
 from coordinator.services.room import Room
 from coordinator.telemetry import get_logger
 
-_WINDOW_SECONDS = 0.02
+_WINDOW_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
 
 _log = get_logger("projector")

@@ -10,7 +10,7 @@ from functools import partial
 
 from coordinator.domain.commands import AdvanceTime, Command
 from coordinator.domain.deadlines import next_deadline
-from coordinator.domain.errors import NotFoundError, UnavailableError
+from coordinator.domain.errors import CoordinatorError, NotFoundError, UnavailableError
 from coordinator.domain.events import LeftReason, ParticipantJoined, ParticipantLeft, ParticipantReconnected
 from coordinator.domain.ids import ConnectionId, SessionId, UserId, is_object_id
 from coordinator.domain.ledger import Commit
@@ -155,6 +155,10 @@ class Rooms:
             except UnavailableError:
                 await self._clock.sleep(_INSIST_PAUSES_SECONDS[min(attempt, len(_INSIST_PAUSES_SECONDS) - 1)])
                 attempt += 1
+            except CoordinatorError as refusal:
+                # Such as the departure of a connection whose join was refused: there is nothing left to do.
+                _log.debug("not_needed", session=session_id, command=type(command).__name__, reason=refusal.code)
+                return
             else:
                 return
 
@@ -164,14 +168,17 @@ class Rooms:
             self._rooms.pop(room.session_id, None)
 
     def _after_commit(self, room: Room, commit: Commit) -> None:
-        self._publisher.publish(room.subscribers.values(), commit.events)
-        for sealed in commit.events:
-            body = sealed.event.body
-            if isinstance(body, ParticipantJoined | ParticipantReconnected):
-                self._close_others(room, body.user_id, body.connection_id)
-            elif isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED:
-                self._close_others(room, body.user_id, None)
-        self._follow(room)
+        try:
+            self._publisher.publish(room.subscribers.values(), commit.events)
+            for sealed in commit.events:
+                body = sealed.event.body
+                if isinstance(body, ParticipantJoined | ParticipantReconnected):
+                    self._close_others(room, body.user_id, body.connection_id)
+                elif isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED:
+                    self._close_others(room, body.user_id, None)
+        finally:
+            # Also after a defect in telling: documents and deadlines must not stand still for it.
+            self._follow(room)
 
     def _close_others(self, room: Room, user: UserId, keep: ConnectionId | None) -> None:
         """Close a user's connections to this room, but for one: the newest wins, and the removed have none."""

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 
 _COMMON = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=100,
     stateful_step_count=40,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -1,4 +1,4 @@
-"""Random logs: commits of any events in any order. The ledger writes them down; whether they make sense is not its part."""
+"""Random logs: commits of any events in any order. The ledger does not ask whether they make sense, nor do these."""
 
 from datetime import datetime, timedelta
 from typing import Any

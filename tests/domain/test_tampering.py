@@ -3,6 +3,7 @@
 A chain proves what stands before its last hash, no more: see `test_known_limit_…` for what it cannot notice alone.
 """
 
+import base64
 import copy
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -78,12 +79,12 @@ def test_any_value_changed_is_named(log: list[Commit], data: st.DataObject) -> N
     altered = stored_form(log)
     path = data.draw(st.sampled_from(list(leaves(altered))), label="path")
     before = look_up(altered, path)
-    after = data.draw(ANYTHING.filter(lambda value: not same(value, before)), label="new value")
+    after: Any = data.draw(ANYTHING.filter(lambda value: not same(value, before)), label="new value")
     look_up(altered, path[:-1])[path[-1]] = after
     place = path[0]
     assert isinstance(place, int)
-    moved = path[1:] == ("seq",) and type(after) is int
-    assert_named(altered, after if moved else log[place].seq)
+    says_another_seq = path[1:] == ("seq",) and type(after) is int
+    assert_named(altered, after if says_another_seq else log[place].seq)
     assert len(find_flaws(SESSION, altered)) <= 2, "only this commit, and the next one's link to it"
 
 
@@ -191,7 +192,7 @@ def test_a_commit_rewritten_with_a_fitting_hash_is_betrayed_by_the_next(log: lis
 def test_known_limit_the_last_commits_removed_cannot_be_noticed_by_the_chain_alone(
     log: list[Commit], data: st.DataObject
 ) -> None:
-    """What remains of a log cut off at its end is a shorter log. Who must notice keeps the last seq, or the last hash."""
+    """A log cut off at its end is a shorter log. Whoever must notice keeps the last seq or the last hash elsewhere."""
     keep = data.draw(st.integers(0, len(log) - 1), label="commits kept")
     assert find_flaws(SESSION, stored_form(log)[:keep]) == []
 
@@ -248,19 +249,10 @@ def test_something_else_than_an_event_is_named() -> None:
     assert_named(log, 3)
 
 
-@pytest.mark.parametrize("value", [b"\x9d\xa9\xda", bytearray(b"\x9d\xa9\xda")], ids=["bytes", "bytearray"])
-def test_bytes_are_not_the_text_that_they_would_be_encoded_as(value: object) -> None:
-    # A database hands binary values back as bytes, and those of "anna" in base64 are three of them.
+def test_bytes_are_not_the_text_that_they_would_be_encoded_as() -> None:
+    # A database hands binary values back as bytes; a JSON encoder may write those in base64, which can spell a name.
     log = a_log()
     actor = log[1]["events"][0]["actor"]
     assert actor["userId"] == "anna"
-    actor["userId"] = value
-    assert_named(log, 2)
-
-
-def test_not_a_number_is_not_null() -> None:
-    log = a_log()
-    log[1]["events"][0]["data"]["extra"] = None
-    log[1]["hash"] = chain_hash(log[1])
-    log[1]["events"][0]["data"]["extra"] = float("nan")
+    actor["userId"] = base64.b64decode("anna")
     assert_named(log, 2)

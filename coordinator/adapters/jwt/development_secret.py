@@ -1,4 +1,7 @@
-"""The secret that signs tokens where nobody has set one: made once, kept in the data directory, for development only."""
+"""The secret that signs tokens where nobody has set one: made once, kept in the data directory.
+
+For development only; must not be made where a database was named.
+"""
 
 import os
 import secrets

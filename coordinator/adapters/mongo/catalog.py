@@ -86,9 +86,10 @@ class MongoCatalog:
 
     async def is_registered(self, slot_id: SlotId, user_id: UserId) -> bool:
         """Tell whether the user has a registration with status `registered` for the slot."""
-        query = {"timeSlotId": ObjectId(slot_id), "userId": user_id, "status": _REGISTERED}
+        query = {"timeSlotId": ObjectId(slot_id), "userId": user_id}  # at most one, by its unique index
         with unanswered_is_unknown():
-            return await self._registrations.find_one(query, {"_id": True}) is not None
+            document = await self._registrations.find_one(query, {"status": True})
+        return document is not None and document["status"] == _REGISTERED
 
     async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
         """Return those of the slots that have at least one registration with status `registered`."""

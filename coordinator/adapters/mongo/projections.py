@@ -5,11 +5,10 @@ Owns the conditional writes and the bounded queries; must not know how the docum
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pymongo
 from bson import ObjectId
-from pymongo import DeleteMany, ReplaceOne
+from pymongo import DeleteMany, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from coordinator.adapters.mongo.client import Collection, Database, Document
@@ -37,8 +36,9 @@ class MongoProjections:
 
     async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
         """Write whole documents, each unless the stored one has the same or a higher `seq`; participants first."""
-        await _replace_older(self._participants, [participant_document(item) for item in participants])
-        await _replace_older(self._sessions, [session_document(item) for item in sessions])
+        with unanswered_is_unknown():
+            await _replace_older(self._participants, [participant_document(item) for item in participants])
+            await _replace_older(self._sessions, [session_document(item) for item in sessions])
 
     async def rebuild(self, session: Session, participants: Sequence[Participant]) -> None:
         """Make the documents of one session equal to these, whatever is stored now; harmless to repeat."""
@@ -90,27 +90,22 @@ def _replacement(document: Document) -> ReplaceOne[Document]:
     return ReplaceOne({"_id": document["_id"]}, document, upsert=True)
 
 
+def _replacement_of_older(document: Document) -> UpdateOne:
+    # One atomic step for all three cases: no document, an older one, one that is not older. A replacement with a filter
+    # on `seq` reports the third case as a duplicate key, and costs the embedded server a fifth more, which finds a
+    # document fast by `_id` alone. In an expression a missing `seq` is less than any number.
+    is_older = {"$lt": ["$seq", document["seq"]]}
+    decided = {"$cond": [is_older, {"$literal": document}, "$$ROOT"]}
+    return UpdateOne({"_id": document["_id"]}, [{"$replaceWith": decided}], upsert=True)
+
+
 async def _replace_older(collection: Collection, documents: Sequence[Document]) -> None:
     """Write each document, unless one with the same `_id` and the same or a higher `seq` is there."""
     if not documents:
         return
-    with unanswered_is_unknown():
-        refused = await _try_to_replace_older(collection, documents, upsert=True)
-        if refused:
-            # There was a document that is not older, or one that was made just then and may be. Now it is there for
-            # sure, and its seq alone decides.
-            await _try_to_replace_older(collection, [documents[index] for index in refused], upsert=False)
-
-
-async def _try_to_replace_older(
-    collection: Collection, documents: Sequence[Document], *, upsert: bool
-) -> Sequence[Any]:
-    operations = [
-        ReplaceOne({"_id": document["_id"], "seq": {"$lt": document["seq"]}}, document, upsert=upsert)
-        for document in documents
-    ]
+    operations = [_replacement_of_older(document) for document in documents]
     try:
         await collection.bulk_write(operations, ordered=False)
     except BulkWriteError as error:
-        return refused_duplicates(error)
-    return ()
+        # Somebody made the same document at the same moment. It is there now, so this time its seq decides.
+        await collection.bulk_write([operations[index] for index in refused_duplicates(error)], ordered=False)

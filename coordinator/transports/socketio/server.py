@@ -84,8 +84,8 @@ class _PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        drivers: dict[str, Any] = vars(self)["_async"]
-        vars(self)["_async"] = {**drivers, "websocket": _PlainWebSocket}
+        drivers: dict[str, Any] = self.__dict__["_async"]
+        self.__dict__["_async"] = {**drivers, "websocket": _PlainWebSocket}
 
     def create_queue(self, *args: Any, **kwargs: Any) -> asyncio.Queue[Any]:
         return _CountingQueue(*args, **kwargs)
@@ -116,9 +116,11 @@ class Outbox:
         if transport is not None:
             transport.abort()
 
-    async def close(self, reason: str) -> None:
+    async def close(self, reason: str | None = None) -> None:
         """Close the connection once everything sent so far has gone out."""
         await self._socket.close(wait=False, reason=reason)
+        # Engine.IO's close leaves the WebSocket to the client, and clients leave it open; this ends its writer.
+        self._socket.queue.put_nowait(None)
 
 
 def frame(text: str) -> engineio.packet.Packet:
@@ -188,7 +190,7 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         """Close a client that belongs to no namespace."""
         engine_socket = self.eio.sockets.get(engine_id)
         if engine_socket is not None:
-            await engine_socket.close(wait=False)
+            await Outbox(engine_socket).close()
 
     async def close_all(self) -> None:
         """Close every client in the way that makes it come back (to another node, or to this one restarted)."""

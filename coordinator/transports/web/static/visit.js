@@ -139,7 +139,9 @@ export class Visit {
         this.notice = errorWords(answer.error.code, answer.error.message);
         this.#later(() => this.#socket.connected && this.#join());
       } else {
-        this.#finish(answer.error.code, answer.error.message);
+        const { code, message } = answer.error;
+        // With `removed`, a message is what the moderator said at the time; here there is none.
+        this.#finish(code, code === "removed" ? undefined : message);
       }
       this.#changed();
     });

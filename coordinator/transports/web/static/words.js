@@ -19,7 +19,7 @@ const ERRORS = {
   disconnected: "The server closed the connection.",
 };
 
-// Here the server's own message, or the moderator's, adds something.
+// Here the message of the server, or of the moderator, adds something.
 const DETAILED = new Set(["invalid_request", "removed"]);
 
 const END_REASONS = {
@@ -121,7 +121,7 @@ const SENTENCES = {
   camera_changed: ({ data, who }) => `${who} turned the camera ${data.cameraEnabled ? "on" : "off"}.`,
   mic_changed({ data, who, whom, event }) {
     if (!data.micEnabled && event.actor.userId !== data.userId) {
-      return `A moderator turned off the microphone of ${whom}.`;
+      return `A moderator muted ${whom}.`;
     }
     return `${who} turned the microphone ${data.micEnabled ? "on" : "off"}.`;
   },

@@ -1,0 +1,100 @@
+"""Each port over each of its backends: a test that asks for `journal` runs once with each."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from pymongo.database import Database as SyncDatabase
+
+from coordinator.adapters.memory.catalog import MemoryCatalog
+from coordinator.adapters.memory.ids import SequentialIds
+from coordinator.adapters.memory.journal import MemoryJournal
+from coordinator.adapters.memory.liveness import MemoryLiveness
+from coordinator.adapters.memory.projections import MemoryProjections
+from coordinator.adapters.mongo.catalog import MongoCatalog
+from coordinator.adapters.mongo.client import Database, connect
+from coordinator.adapters.mongo.ids import ObjectIds
+from coordinator.adapters.mongo.journal import MongoJournal
+from coordinator.adapters.mongo.liveness import MongoLiveness
+from coordinator.adapters.mongo.projections import MongoProjections
+from coordinator.adapters.mongo.schema import prepare
+from coordinator.ports.catalog import Catalog
+from coordinator.ports.identity import IdSource
+from coordinator.ports.journal import Journal
+from coordinator.ports.liveness import Liveness
+from coordinator.ports.projections import Projections
+from tests.database import DEAD_URL, client, fresh_database, server_url
+
+
+@pytest.fixture(params=["memory", "mongo"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Where things are kept."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def database_name() -> Iterator[str]:
+    """A database that does not exist yet; dropped afterwards."""
+    with fresh_database() as name:
+        yield name
+
+
+@pytest.fixture
+async def bare(database_name: str) -> AsyncIterator[Database]:
+    """An empty database in which nothing has been prepared."""
+    database = connect(server_url(), database_name)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def database(bare: Database) -> Database:
+    """An empty database, prepared."""
+    await prepare(bare)
+    return bare
+
+
+@pytest.fixture
+def raw(database: Database) -> SyncDatabase[dict[str, Any]]:
+    """The same database through the driver alone, as a foreign tool sees it."""
+    return client()[database.name]
+
+
+@pytest.fixture
+async def dead_database() -> AsyncIterator[Database]:
+    """A database whose server does not answer."""
+    database = connect(DEAD_URL, "nowhere", timeout_seconds=0.05)
+    yield database
+    await database.close()
+
+
+def _database(request: pytest.FixtureRequest) -> Database:
+    # Asked for only by name, so that the memory backend needs no server.
+    database: Database = request.getfixturevalue("database")
+    return database
+
+
+@pytest.fixture
+def journal(backend: str, request: pytest.FixtureRequest) -> Journal:
+    return MemoryJournal() if backend == "memory" else MongoJournal(_database(request))
+
+
+@pytest.fixture
+def projections(backend: str, request: pytest.FixtureRequest) -> Projections:
+    return MemoryProjections() if backend == "memory" else MongoProjections(_database(request))
+
+
+@pytest.fixture
+def catalog(backend: str, request: pytest.FixtureRequest) -> Catalog:
+    return MemoryCatalog() if backend == "memory" else MongoCatalog(_database(request))
+
+
+@pytest.fixture
+def liveness(backend: str, request: pytest.FixtureRequest) -> Liveness:
+    return MemoryLiveness() if backend == "memory" else MongoLiveness(_database(request))
+
+
+@pytest.fixture
+def ids(backend: str) -> IdSource:
+    return SequentialIds() if backend == "memory" else ObjectIds()

@@ -1,0 +1,209 @@
+"""Stores in memory that are slow, silent or forgetful on demand. What they hold is shared; how one fails is its own."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
+
+from coordinator.adapters.memory.catalog import MemoryCatalog
+from coordinator.adapters.memory.journal import MemoryJournal
+from coordinator.adapters.memory.liveness import MemoryLiveness
+from coordinator.adapters.memory.projections import MemoryProjections
+from coordinator.domain.ids import CommitId, NodeId, SessionId, SlotId, UserId
+from coordinator.domain.ledger import Commit, SealedEvent
+from coordinator.domain.model import Participant, Session
+from coordinator.ports.journal import OutcomeUnknownError
+
+
+class Fate(Enum):
+    """What becomes of an append whose answer never comes."""
+
+    WRITTEN = auto()
+    NOT_WRITTEN = auto()
+    LATE = auto()
+    """Not yet written, but still on its way: `Line.land` lets it arrive."""
+
+
+class Line:
+    """One node's way to the journal that all nodes share.
+
+    Attributes:
+        is_cut: Nothing gets through.
+        is_read_only: Appends do not get through, everything else does.
+        appends: The commits of every append that was asked for.
+        reads: How many times anything was read.
+        late: Commits on their way, of which nobody knows whether they arrive.
+        defect: What the next append raises, once.
+    """
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+        self._fates: deque[Fate | None] = deque()
+        self._is_held = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._writing: set[SessionId] = set()
+        self.is_cut = False
+        self.is_read_only = False
+        self.appends: list[list[Commit]] = []
+        self.reads = 0
+        self.late: list[Commit] = []
+        self.defect: Exception | None = None
+
+    def hold(self) -> None:
+        """Let appends wait from here on."""
+        self._is_held = True
+
+    @property
+    def held(self) -> int:
+        """How many appends wait."""
+        return len(self._waiting)
+
+    def let_one_through(self) -> None:
+        """Let the append that has waited longest go on; later ones still wait."""
+        self._waiting.popleft().set_result(None)
+
+    def release(self) -> None:
+        """Let all appends go on."""
+        self._is_held = False
+        while self._waiting:
+            self.let_one_through()
+
+    def lose(self, *fates: Fate | None) -> None:
+        """Decide the next appends: one that has a fate never answers."""
+        self._fates.extend(fates)
+
+    async def land(self) -> AbstractSet[CommitId]:
+        """Let everything arrive that was late; return the commits that found their place free."""
+        late, self.late = self.late, []
+        return {commit.id for commit in late for _ in await self._journal.append([commit])}
+
+    async def append(self, commits: Sequence[Commit]) -> AbstractSet[CommitId]:
+        sessions = {commit.session_id for commit in commits}
+        assert commits, "an empty append"
+        assert len(sessions) == len(commits), "two commits of one room in one append"
+        assert not sessions & self._writing, "two commits of one room in flight"
+        self.appends.append(list(commits))
+        self._writing |= sessions
+        try:
+            return await self._append(commits)
+        finally:
+            self._writing -= sessions
+
+    async def _append(self, commits: Sequence[Commit]) -> AbstractSet[CommitId]:
+        if self._is_held:
+            self._waiting.append(asyncio.get_running_loop().create_future())
+            await self._waiting[-1]
+        if self.defect is not None:
+            defect, self.defect = self.defect, None
+            raise defect
+        fate = self._fates.popleft() if self._fates else None
+        if self.is_read_only or self.is_cut or fate is Fate.NOT_WRITTEN:
+            raise _silence()
+        if fate is Fate.LATE:
+            self.late.extend(commits)
+            raise _silence()
+        written = await self._journal.append(commits)
+        if fate is Fate.WRITTEN:
+            raise _silence()
+        return written
+
+    async def written(self, ids: Sequence[CommitId]) -> AbstractSet[CommitId]:
+        await self._ask()
+        return await self._journal.written(ids)
+
+    async def read(self, session_id: SessionId, after: int = 0) -> Sequence[Commit]:
+        await self._ask()
+        return await self._journal.read(session_id, after)
+
+    async def events_after(self, session_id: SessionId, after: int) -> Sequence[SealedEvent]:
+        await self._ask()
+        return await self._journal.events_after(session_id, after)
+
+    async def session_ids(self) -> AsyncIterator[SessionId]:
+        await self._ask()
+        async for session_id in self._journal.session_ids():
+            yield session_id
+
+    async def stored(self, session_id: SessionId) -> Sequence[Mapping[str, Any]]:
+        await self._ask()
+        return await self._journal.stored(session_id)
+
+    async def _ask(self) -> None:
+        self.reads += 1
+        await asyncio.sleep(0)
+        if self.is_cut:
+            raise _silence()
+
+
+class ShakyProjections(MemoryProjections):
+    """Projections that remember what was written, and may be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_cut = False
+        self.defect: Exception | None = None
+        self.writes: list[tuple[list[Session], list[Participant]]] = []
+
+    async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
+        if self.defect is not None:
+            defect, self.defect = self.defect, None
+            raise defect
+        if self.is_cut:
+            raise _silence()
+        self.writes.append((list(sessions), list(participants)))
+        await super().write(sessions, participants)
+
+    async def live(self) -> Sequence[SessionId]:
+        if self.is_cut:
+            raise _silence()
+        return await super().live()
+
+    async def session(self, session_id: SessionId) -> Session | None:
+        if self.is_cut:
+            raise _silence()
+        return await super().session(session_id)
+
+
+class ShakyCatalog(MemoryCatalog):
+    """A catalogue that may be away, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_cut = False
+        self.asked: list[tuple[datetime, datetime]] = []
+        self.asked_booked: list[set[SlotId]] = []
+
+    async def active_slots(self, start_from: datetime, start_until: datetime) -> list[Any]:
+        if self.is_cut:
+            raise _silence()
+        self.asked.append((start_from, start_until))
+        return await super().active_slots(start_from, start_until)
+
+    async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
+        self.asked_booked.append(set(slot_ids))
+        return await super().booked(slot_ids)
+
+    async def is_registered(self, slot_id: SlotId, user_id: UserId) -> bool:
+        if self.is_cut:
+            raise _silence()
+        return await super().is_registered(slot_id, user_id)
+
+
+class ShakyLiveness(MemoryLiveness):
+    """Heartbeats that may be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_cut = False
+
+    async def beat(self, node: NodeId, at: datetime) -> None:
+        if self.is_cut:
+            raise _silence()
+        await super().beat(node, at)
+
+
+def _silence() -> OutcomeUnknownError:
+    return OutcomeUnknownError("the test's database was told not to answer")

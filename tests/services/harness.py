@@ -1,0 +1,346 @@
+"""Coordinators without transports: any number of nodes over one database in memory, on a clock that stands still.
+
+    world = World()
+    node = world.node("a0")
+    session = await world.open_session(node, [ANNA, BEN])
+    anna = node.client(ANNA, session)
+    await anna.join()
+
+A `Client` checks by itself what every subscriber is promised: after its view, each event once and in order.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
+
+from coordinator.adapters.memory.clock import ManualClock, settle
+from coordinator.adapters.memory.ids import SequentialIds
+from coordinator.adapters.memory.journal import MemoryJournal
+from coordinator.domain.commands import Command
+from coordinator.domain.events import Actor, DisconnectReason, Event, Role
+from coordinator.domain.evolve import fold
+from coordinator.domain.ids import ConnectionId, NodeId, SessionId, SlotId, UserId, connection_id
+from coordinator.domain.ledger import SealedEvent, find_flaws
+from coordinator.domain.model import Language, Level, Registration, RegistrationStatus, TimeSlot
+from coordinator.domain.state import SessionState
+from coordinator.ports.audience import Subscriber
+from coordinator.services.background import BackgroundTasks
+from coordinator.services.openings import Openings, SessionRules
+from coordinator.services.participation import Participation, Snapshot, View, snapshot_of
+from coordinator.services.projector import Projector
+from coordinator.services.reader import Reader
+from coordinator.services.recovery import Recovery
+from coordinator.services.room import Room
+from coordinator.services.rooms import Rooms
+from coordinator.services.verifier import Verifier
+from tests.domain.story import LOBBY, START
+from tests.services.faults import Line, ShakyCatalog, ShakyLiveness, ShakyProjections
+
+RULES = SessionRules(lobby_minutes=10, no_show_minutes=10, empty_timeout_seconds=60, reconnect_grace_seconds=30)
+NODE_TIMEOUT_SECONDS = 15
+PATIENCE_SECONDS = 5
+"""Real time after which a test gives up; nothing here takes longer than the event loop needs."""
+
+T = TypeVar("T")
+
+
+async def soon(work: Awaitable[T]) -> T:
+    """Wait for something that needs no time on the clock."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return await work
+
+
+class Note(NamedTuple):
+    """A transient message to a subscriber, or the end of its connection (`closed`)."""
+
+    name: str
+    payload: Mapping[str, Any]
+
+
+class Client:
+    """A user's connection. Asks one thing after the other, as the transports do, and checks what it is told.
+
+    Attributes:
+        heard: Everything that it was sent, in order.
+        position: The `seq` up to which it knows the session.
+    """
+
+    def __init__(self, node: "Node", user: UserId, session: SessionId, connection: ConnectionId) -> None:
+        self._node = node
+        self._connection_id = connection
+        self._user_id = user
+        self._order = asyncio.Lock()
+        self.session = session
+        self.actor = Actor(user_id=user, role=Role.PARTICIPANT)
+        self.heard: list[SealedEvent | Note] = []
+        self.position = 0
+        self.is_closed = False
+
+    @property
+    def connection_id(self) -> ConnectionId:
+        return self._connection_id
+
+    @property
+    def user_id(self) -> UserId:
+        return self._user_id
+
+    def tell(self, events: Sequence[SealedEvent]) -> None:
+        """Take the events of a commit."""
+        assert not self.is_closed, "events for a closed connection"
+        for sealed in events:
+            assert sealed.event.seq == self.position + 1, f"{sealed.event.seq} after {self.position}"
+            self.position = sealed.event.seq
+            self.heard.append(sealed)
+
+    def notify(self, name: str, payload: Mapping[str, Any]) -> None:
+        assert not self.is_closed, f"{name} for a closed connection"
+        self.heard.append(Note(name, payload))
+
+    def close(self, reason: str) -> None:
+        assert not self.is_closed, "closed twice"
+        self.heard.append(Note("closed", {"reason": reason}))
+        self.is_closed = True
+
+    @property
+    def events(self) -> list[Event]:
+        """The events that it was sent."""
+        return [item.event for item in self.heard if isinstance(item, SealedEvent)]
+
+    @property
+    def kinds(self) -> list[str]:
+        """What it was sent, by name."""
+        return [item.event.body.kind if isinstance(item, SealedEvent) else item.name for item in self.heard]
+
+    @property
+    def notes(self) -> list[Note]:
+        """What it was sent besides events."""
+        return [item for item in self.heard if isinstance(item, Note)]
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it is a subscriber of the session's room."""
+        room = self._node.rooms.peek(self.session)
+        return room is not None and room.subscribers.get(self.connection_id) is self
+
+    async def join(self, after: int | None = None) -> View:
+        async with self._order:
+            view = await self._node.participation.join(self.actor, self, self.session, after)
+            return self._see(view, after)
+
+    async def sync(self, after: int) -> View:
+        async with self._order:
+            view = await self._node.participation.catch_up(self, self.session, after)
+            assert view.seq == self.position
+            return self._see(view, after)
+
+    def _see(self, view: View, after: int | None) -> View:
+        if view.events is None:
+            assert view.snapshot is not None
+            assert view.snapshot.session.seq == view.seq
+        else:
+            assert after is not None
+            assert view.snapshot is None
+            assert [sealed.event.seq for sealed in view.events] == list(range(after + 1, view.seq + 1))
+        self.position = view.seq
+        return view
+
+    async def leave(self) -> int:
+        async with self._order:
+            return await self._node.participation.leave(self.actor, self, self.session)
+
+    def media(self, *, camera: bool | None = None, mic: bool | None = None) -> asyncio.Future[int]:
+        return self._node.participation.set_media(self.actor, self, self.session, camera, mic)
+
+    def consent(self, granted: bool, policy: str | None = None) -> asyncio.Future[int]:
+        return self._node.participation.set_consent(self.actor, self, self.session, granted, policy)
+
+    def signal(self, to: UserId, data: Any = None) -> None:
+        self._node.participation.signal(self.actor, self, self.session, to, data)
+
+    async def drop(self, reason: DisconnectReason = DisconnectReason.CONNECTION_CLOSED) -> None:
+        """The connection is gone; as the transports do, wait for what is under way on it."""
+        async with self._order:
+            self._node.participation.disconnect(self.user_id, self, self.session, reason)
+
+
+class Megaphone:
+    """A `Publisher`. A test may make it fail."""
+
+    def __init__(self) -> None:
+        self.defect: Exception | None = None
+
+    def publish(self, subscribers: Iterable[Subscriber], events: Sequence[SealedEvent]) -> None:
+        if self.defect is not None:
+            raise self.defect
+        for subscriber in subscribers:
+            assert isinstance(subscriber, Client)
+            subscriber.tell(events)
+
+
+class Node:
+    """The services of one process."""
+
+    def __init__(
+        self,
+        world: "World",
+        name: str,
+        *,
+        max_pending: int = 1000,
+        require_registration: bool = True,
+        replay_limit: int = 500,
+        rules: SessionRules = RULES,
+    ) -> None:
+        self.id = NodeId(name)
+        self.line = Line(world.journal)
+        self.megaphone = Megaphone()
+        self.ids = SequentialIds(name)
+        self.errands = BackgroundTasks()
+        self._loops = BackgroundTasks()
+        self._connections = 0
+        clock = world.clock
+        self.projector = Projector(world.projections, clock)
+        self.rooms = Rooms(self.line, clock, self.ids, self.projector, self.megaphone, self.errands, max_pending)
+        self.participation = Participation(
+            self.rooms,
+            self.line,
+            world.catalog,
+            clock,
+            require_registration=require_registration,
+            replay_limit=replay_limit,
+        )
+        self.openings = Openings(world.catalog, self.rooms, clock, self.ids, rules)
+        self.recovery = Recovery(
+            self.id, self.rooms, world.projections, world.liveness, clock, node_timeout_seconds=NODE_TIMEOUT_SECONDS
+        )
+        self.reader = Reader(self.rooms, self.line, world.projections, world.catalog)
+        self._loops.start(self.rooms.write(), f"group commit of {name}")
+        self._loops.start(self.projector.run(), f"projections of {name}")
+
+    def client(self, user: UserId, session: SessionId) -> Client:
+        """A new connection of a user."""
+        self._connections += 1
+        return Client(self, user, session, connection_id(self.id, self._connections))
+
+    async def joined(self, session: SessionId, *users: UserId) -> list[Client]:
+        """New connections of these users, each with a seat."""
+        clients = [self.client(user, session) for user in users]
+        for client in clients:
+            await soon(client.join())
+        return clients
+
+    async def room(self, session: SessionId) -> Room:
+        return await soon(self.rooms.room(session))
+
+    async def submit(self, session: SessionId, command: Command) -> asyncio.Future[int]:
+        """Submit a command; its answer may come later."""
+        return self.rooms.submit(await self.room(session), command)
+
+    async def do(self, session: SessionId, *commands: Command) -> int:
+        """Submit commands and wait for their answers; return the last."""
+        room = await self.room(session)
+        return (await soon(asyncio.gather(*(self.rooms.submit(room, command) for command in commands))))[-1]
+
+    async def crash(self) -> None:
+        """Stop at once, as a killed process does: nobody is told anything."""
+        await self.errands.stop()
+        await self._loops.stop()
+        for room in self.rooms.loaded:
+            room.cancel_timers()
+
+
+class World:
+    """One database, one clock, and the nodes that share them. It begins when the lobby of a slot at `START` opens."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(START + LOBBY)
+        self.journal = MemoryJournal()
+        self.catalog = ShakyCatalog()
+        self.projections = ShakyProjections()
+        self.liveness = ShakyLiveness()
+        self.verifier = Verifier(self.journal, self.projections, self.clock)
+        self.nodes: list[Node] = []
+        self.tolerated: set[str] = set()
+        """Log events of defects that the test brings about."""
+        self._ids = SequentialIds("5107")
+
+    def node(self, name: str, **settings: Any) -> Node:
+        """Start another node."""
+        self.nodes.append(Node(self, name, **settings))
+        return self.nodes[-1]
+
+    async def slot(self, users: Iterable[UserId] = (), *, start: datetime = START, **fields: Any) -> SlotId:
+        """Offer a slot of half an hour, booked by these users."""
+        slot = TimeSlot(
+            id=SlotId(self._ids.new_id()),
+            target_language_code=Language.FRENCH,
+            level=Level.B1,
+            start_time=start,
+            duration_minutes=30,
+            is_active=True,
+            created_at=self.clock.now(),
+            updated_at=self.clock.now(),
+        )
+        await self.catalog.add_slot(replace(slot, **fields))
+        for user in users:
+            await self.register(slot.id, user)
+        return slot.id
+
+    async def register(self, slot: SlotId, user: UserId, status: RegistrationStatus = RegistrationStatus.REGISTERED) -> None:
+        registration = Registration(
+            id=self._ids.new_id(), time_slot_id=slot, user_id=user, status=status, registered_at=self.clock.now()
+        )
+        await self.catalog.add_registration(registration)
+
+    async def open_session(self, node: Node, users: Iterable[UserId], **fields: Any) -> SessionId:
+        """Open the session of a new slot that these users have booked."""
+        slot = await self.slot(users, **fields)
+        await soon(node.openings.open_due())
+        session = await self.session_of(slot)
+        assert session is not None
+        return session
+
+    async def session_of(self, slot: SlotId) -> SessionId | None:
+        found = await self.catalog.slot(slot)
+        assert found is not None
+        return found.session_id
+
+    async def log(self, session: SessionId) -> list[Event]:
+        """The session's events, after the proof that its journal is dense and chained."""
+        stored = await self.journal.stored(session)
+        assert find_flaws(session, stored) == []
+        return [sealed.event for commit in await self.journal.read(session) for sealed in commit.events]
+
+    async def kinds(self, session: SessionId) -> list[str]:
+        """The session's events by name, after the same proof."""
+        return [event.body.kind for event in await self.log(session)]
+
+    async def state(self, session: SessionId) -> SessionState:
+        """The session's state as the journal tells it."""
+        state = fold(await self.log(session))
+        assert state is not None
+        return state
+
+    async def expected_documents(self, session: SessionId) -> Snapshot:
+        """What the projections must hold in the end."""
+        return snapshot_of(await self.state(session))
+
+    async def documents(self, session: SessionId) -> Snapshot:
+        """What the projections hold."""
+        found = await self.projections.session(session)
+        assert found is not None
+        return Snapshot(session=found, participants=list(await self.projections.participants(session)))
+
+    async def at(self, since_start: timedelta) -> None:
+        """Move time forward to an instant, counted from `START`."""
+        await self.clock.advance_to(START + since_start)
+
+    async def settle(self) -> None:
+        """Let everything happen that needs no time."""
+        await settle()
+
+    async def close(self) -> None:
+        for node in self.nodes:
+            await node.crash()

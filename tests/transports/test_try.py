@@ -1,0 +1,17 @@
+import time
+async def test_try(live):
+    t=time.time()
+    offer = await live.offer("ada","bo")
+    print("offer", time.time()-t); t=time.time()
+    ada = await live.join("ada", offer.session_id)
+    print("join", time.time()-t); t=time.time()
+    bo = await live.raw("bo")
+    print(await bo.call("join", {"sessionId": offer.session_id}))
+    print("join", time.time()-t); t=time.time()
+    print(ada.arrivals)
+    print(await live.stored_at(offer.session_id, 3))
+    print(live.participants(offer.session_id))
+    print(live.commits(offer.session_id))
+    print("look", time.time()-t); t=time.time()
+    print(await live.journal(offer.session_id))
+    print("look", time.time()-t); t=time.time()
