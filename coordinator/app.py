@@ -223,6 +223,7 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
     tokens = make_tokens(settings, clock)
     database = connect(url, settings.mongo.database)
     try:
+        await database.ping()  # answers soon, one way or the other; preparing may take its time
         await prepare(database)
         yield Ports(
             journal=MongoJournal(database),
@@ -267,6 +268,8 @@ async def serve(settings: Settings, on_ready: Callable[[Coordinator, str], None]
     """
     if settings.redis.url is not None:
         raise SettingsError(["redis.url: this version runs as a single node; leave it unset"])
+    if settings.auth.jwks is not None:
+        raise SettingsError(["auth.jwks: this version verifies HS256 tokens only; set auth.secret instead"])
     signing_secret(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

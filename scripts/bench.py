@@ -1,9 +1,9 @@
 """Measure a real coordinator on its embedded database, from outside, over real WebSockets.
 
-Closed loop for saturation: every participant toggles its camera as soon as the previous toggle is acked. Open loop for
-latency: toggles are sent at a fixed rate whatever happens, and time counts from when each was due. `seen` is when another
-participant of the room has received the event. Server and database share one core, the generator has another where there
-are two; the generator's own load is printed, because a busy generator measures itself.
+Closed loop for saturation: every participant toggles its camera as soon as the previous toggle is acked. Open loop
+for latency: toggles are sent at a fixed rate whatever happens, and time counts from when each was due. `seen` is when
+another participant of the room has received the event. Server and database share one core, the generator has another
+where there are two; the generator's own load is printed, because a busy generator measures itself.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import statistics
 import subprocess
 import sys
@@ -221,7 +222,7 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
     sessions = []
     async with asyncio.timeout(_PATIENCE_SECONDS):
         for slot_id in slots:
-            while (found := await catalog.slot(slot_id)) is None or found.session_id is None:
+            while (found := await catalog.slot(slot_id)) is None or found.session_id is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             sessions.append(str(found.session_id))
     await database.close()
@@ -283,7 +284,7 @@ def open_loop(rate: float) -> Callable[[list[Client], float], Awaitable[None]]:
 
 def _percentile(values: list[float], share: float) -> str:
     if not values:
-        return "–"
+        return "-"
     ordered = sorted(values)
     return f"{ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000:.1f}"
 
@@ -318,7 +319,7 @@ async def measure(
 
 async def bench(size: Size, rates: list[float], rounds: int) -> dict[str, list[dict[str, str]]]:
     """Measure every load, `rounds` times in turn."""
-    pinned = (os.cpu_count() or 1) > 1 and Path("/usr/bin/taskset").exists()
+    pinned = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
     if pinned:
         os.sched_setaffinity(0, {1})
     rows: dict[str, list[dict[str, str]]] = {}
@@ -346,8 +347,8 @@ async def bench(size: Size, rates: list[float], rounds: int) -> dict[str, list[d
 def _median_row(rows: list[dict[str, str]]) -> dict[str, str]:
     def middle(name: str) -> str:
         texts = [row[name] for row in rows]
-        if any(text == "–" for text in texts):
-            return "–"
+        if any(text == "-" for text in texts):
+            return "-"
         unit = "%" if texts[0].endswith("%") else ""
         value = statistics.median(float(text.rstrip("%")) for text in texts)
         return f"{value:g}{unit}"
@@ -372,7 +373,7 @@ def main() -> None:
     console = Console(width=160)
     versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "python-socketio", "motor", "SecantusDB"))
     console.print(
-        f"{size.rooms} rooms of {size.seats}, embedded database with sync on commit, medians of {rounds} × "
+        f"{size.rooms} rooms of {size.seats}, embedded database with sync on commit, medians of {rounds}x "
         f"{size.seconds:g} s; Python {sys.version.split()[0]}, {versions}"
     )
     table = Table("load", *next(iter(rows.values()))[0])

@@ -1,6 +1,5 @@
 """Redraw the generated parts of ``coordinator/README.md``: what stands between `begin` and `end` comments."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -16,10 +15,10 @@ def _mermaid(diagram: str) -> str:
 
 
 def _events() -> str:
-    rows = [
-        f"| `{kind}` | {', '.join(f'`{name}`' for name in body.__struct_encode_fields__) or '–'} | {_first_line(body)} |"
-        for kind, body in EVENT_TYPES.items()
-    ]
+    rows = []
+    for kind, body in EVENT_TYPES.items():
+        fields = ", ".join(f"`{name}`" for name in body.__struct_encode_fields__)
+        rows.append(f"| `{kind}` | {fields or 'none'} | {_first_line(body)} |")
     return "\n".join(["| event | data | what happened |", "|---|---|---|", *rows])
 
 
@@ -50,10 +49,11 @@ def redraw(text: str) -> str:
         ValueError: A part has no place in it.
     """
     for name, draw in PARTS.items():
-        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        if not pattern.search(text):
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+        if begin not in text or end not in text:
             raise ValueError(f"{README.name} has no place for: {name}")
-        text = pattern.sub(lambda match, drawn=draw(): f"{match[1]}{drawn}\n{match[2]}", text)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{draw()}\n{end}{rest.partition(end)[2]}"
     return text
 
 

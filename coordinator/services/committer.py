@@ -158,7 +158,7 @@ class GroupCommitter:
         except OutcomeUnknownError as error:
             _log.warning("journal_out_of_reach", session=room.session_id, error=str(error))
             self._fail(batch, UnavailableError("the database is out of reach; try again"))
-        except Exception as defect:
+        except Exception as defect:  # noqa: BLE001
             # Such as an event that this version does not know: this room cannot go on, all others must.
             _log.exception("room_failed", session=room.session_id)
             self._fail(batch, defect)

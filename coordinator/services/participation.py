@@ -30,7 +30,7 @@ from coordinator.ports.catalog import Catalog
 from coordinator.ports.clock import Clock
 from coordinator.ports.journal import Journal, OutcomeUnknownError
 from coordinator.services.room import Room
-from coordinator.services.rooms import Rooms
+from coordinator.services.rooms import Rooms, close_replaced
 
 _CATCH_UP_ATTEMPTS = 5
 
@@ -130,11 +130,15 @@ class Participation:
         room.subscribers.pop(subscriber.connection_id, None)
         return seq
 
-    def disconnect(self, user: UserId, subscriber: Subscriber, session_id: SessionId, reason: DisconnectReason) -> None:
-        """Note that a connection is gone. Happens in any case, as soon as the database allows."""
+    def stop_listening(self, subscriber: Subscriber, session_id: SessionId) -> None:
+        """Send the subscriber nothing more of a session that it has no seat in."""
         room = self._rooms.peek(session_id)
         if room is not None:
             room.subscribers.pop(subscriber.connection_id, None)
+
+    def disconnect(self, user: UserId, subscriber: Subscriber, session_id: SessionId, reason: DisconnectReason) -> None:
+        """Note that a connection is gone. Happens in any case, as soon as the database allows."""
+        self.stop_listening(subscriber, session_id)
         command = DisconnectParticipant(user_id=user, connection_id=subscriber.connection_id, reason=reason)
         self._rooms.insist(session_id, command)
 
@@ -209,11 +213,12 @@ class Participation:
 
     @staticmethod
     def _check_seat(room: Room, user: UserId, subscriber: Subscriber) -> None:
-        """Refuse to listen on a connection that lost the seat again before its join was answered."""
+        """Refuse a connection that lost the seat again before its join was answered: nobody could tell it since."""
         participant = None if room.state is None else room.state.participants.get(user)
         if participant is None or participant.presence is Presence.REMOVED:
             raise RemovedError("a moderator removed you from this session")
         if participant.connection_id != subscriber.connection_id:
+            close_replaced(subscriber, room.session_id)
             raise NotInSessionError("a newer connection of yours has taken over")
 
     def _view(self, room: Room, missed: Sequence[SealedEvent] | None) -> View:

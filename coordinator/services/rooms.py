@@ -15,7 +15,7 @@ from coordinator.domain.events import LeftReason, ParticipantJoined, Participant
 from coordinator.domain.ids import ConnectionId, SessionId, UserId, is_object_id
 from coordinator.domain.ledger import Commit
 from coordinator.domain.model import SessionStatus
-from coordinator.ports.audience import Publisher
+from coordinator.ports.audience import Publisher, Subscriber
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import Journal, OutcomeUnknownError
@@ -185,9 +185,10 @@ class Rooms:
         for connection, subscriber in list(room.subscribers.items()):
             if subscriber.user_id == user and connection != keep:
                 del room.subscribers[connection]
-                if keep is not None:
-                    subscriber.notify("replaced", {"sessionId": room.session_id})
-                subscriber.close("removed" if keep is None else "replaced")
+                if keep is None:
+                    subscriber.close("removed")
+                else:
+                    close_replaced(subscriber, room.session_id)
 
     def _follow(self, room: Room) -> None:
         """Bring everything that hangs on a room's state after it."""
@@ -222,6 +223,12 @@ class Rooms:
         # Timers run on the stopwatch, deadlines on the wall clock: if it was a little early, there is another time.
         room.timed_for = None
         self._set_timers(room)
+
+
+def close_replaced(subscriber: Subscriber, session_id: SessionId) -> None:
+    """Close a connection in whose place a newer one of the same user is."""
+    subscriber.notify("replaced", {"sessionId": session_id})
+    subscriber.close("replaced")
 
 
 def _announce_end(room: Room, seconds_left: int) -> None:

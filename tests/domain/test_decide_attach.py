@@ -125,6 +125,15 @@ def test_whoever_has_left_or_was_removed_keeps_the_recordings() -> None:
             story.when(attach(who, END / 2, url="https://elsewhere.r2.cloudflarestorage.com/late.webm"))
 
 
+def test_whoever_comes_back_keeps_the_earlier_intervals() -> None:
+    story = running(ANNA, BEN, recording=True, consenting=[ANNA]).given(leave(ANNA), at=minutes(2))
+    story.given(join(ANNA), at=minutes(4))
+    with pytest.raises(RecordingNotPermittedError):
+        story.when(attach(ANNA, minutes(3)), at=minutes(6))
+    for number, start in enumerate((minutes(1), minutes(5))):
+        assert len(story.when(attach(ANNA, start, url=f"{URL}.{number}"))) == 1
+
+
 def test_in_the_lobby_nobody_can_have_been_recorded() -> None:
     story = Story().given(join(ANNA), consent(ANNA), record(), at=minutes(-5))
     with pytest.raises(RecordingNotPermittedError):

@@ -281,7 +281,9 @@ class TestEnded:
         assert story.session == ended
 
     def test_nothing_is_left_running(self) -> None:
-        story = running(ANNA, BEN).given(lose(ANNA), at=minutes(5)).given(END_IT)
+        story = running(ANNA, BEN).given(lose(ANNA), lose(BEN), at=minutes(5))
+        assert story.session.empty_since == START + minutes(5)
+        story.given(END_IT)
         assert story.session.empty_since is None
         assert story.session.seats_taken == story.session.present_count == 0
         assert all(participant.reconnect_by is None for participant in story.session.participants.values())

@@ -202,12 +202,8 @@ def test_known_limit_a_log_rewritten_to_its_end_cannot_be_noticed_by_the_chain_a
     """Whoever recomputes every hash from the alteration on has made another valid log, with another last hash."""
     altered = stored_form(log)
     altered[0]["events"][0]["actor"]["userId"] += "?"
-    prev_hash = GENESIS
-    for commit in altered:
-        commit["prevHash"] = prev_hash
-        prev_hash = commit["hash"] = chain_hash(commit)
-    assert find_flaws(SESSION, altered) == []
-    assert prev_hash != log[-1].hash
+    assert find_flaws(SESSION, rehashed(altered)) == []
+    assert altered[-1]["hash"] != log[-1].hash
 
 
 @given(log=logs())
@@ -227,6 +223,33 @@ def test_every_flaw_is_found_not_only_the_first() -> None:
     for place in (1, 4):
         log[place]["events"][0]["actor"]["role"] = "admin"
     assert [flaw.seq for flaw in find_flaws(SESSION, log)] == [log[1]["seq"], log[4]["seq"]]
+
+
+def rehashed(log: list[Stored]) -> list[Stored]:
+    """Chain a log anew, so that its hashes fit whatever it says."""
+    prev_hash = GENESIS
+    for commit in log:
+        commit["prevHash"] = prev_hash
+        prev_hash = commit["hash"] = chain_hash(commit)
+    return log
+
+
+def test_a_gap_is_named_even_if_every_hash_fits() -> None:
+    log = a_log()
+    del log[3]
+    assert find_flaws(SESSION, rehashed(log)) == [Flaw(SESSION, 5, "seq 5 where 4 should follow")]
+
+
+def test_events_that_are_not_dense_are_named_even_if_every_hash_fits() -> None:
+    log = a_log()
+    log[2]["events"][0]["seq"] = 9
+    assert find_flaws(SESSION, rehashed(log)) == [Flaw(SESSION, 3, "its events are not dense")]
+
+
+def test_a_commit_of_another_session_is_named_even_if_every_hash_fits() -> None:
+    log = a_log()
+    log[2]["sessionId"] = "0" * 24
+    assert Flaw(SESSION, 3, "belongs to another session") in find_flaws(SESSION, rehashed(log))
 
 
 @pytest.mark.parametrize("field", ["id", "seq", "at", "events", "prevHash", "hash", "sessionId"])

@@ -39,6 +39,43 @@ from coordinator.domain.transitions import (
 from tests.domain.samples import joined, opened, participant_words, session_words
 from tests.domain.story import GRACE, SESSION, START
 
+# Both tables once more, as a reader of the contract would draw them. A column for each state before the event, in the
+# order of the enumerations; in it the state after, by its initial. Dots are cells that do not exist.
+SESSION_TABLE = """
+                              (unopened) waiting active ended
+    session_opened            w          .       .      .
+    session_started           .          a       .      .
+    session_ended             .          e       e      .
+    participant_joined        .          w       a      .
+    participant_disconnected  .          w       a      .
+    participant_reconnected   .          w       a      .
+    participant_left          .          w       a      e
+    camera_changed            .          w       a      .
+    mic_changed               .          w       a      .
+    recording_consent_granted .          w       a      .
+    recording_consent_revoked .          w       a      .
+    recording_enabled         .          w       a      .
+    recording_disabled        .          w       a      .
+    recording_permitted       .          .       a      .
+    recording_withdrawn       .          .       a      e
+    recording_attached        .          .       a      e
+"""
+PARTICIPANT_TABLE = """
+                              absent present away gone removed
+    participant_joined        p      .       .    p    .
+    participant_disconnected  .      a       .    .    .
+    participant_reconnected   .      p       p    .    .
+    participant_left          .      g       g    .    .
+    participant_left:removed  .      r       r    r    .
+    camera_changed            .      p       .    .    .
+    mic_changed               .      p       a    .    .
+    recording_consent_granted .      p       .    .    .
+    recording_consent_revoked .      p       .    .    .
+    recording_permitted       .      p       .    .    .
+    recording_withdrawn       .      p       a    g    r
+    recording_attached        .      p       a    g    r
+"""
+
 STATUSES: tuple[SessionStatus | None, ...] = (None, *SessionStatus)
 SUBJECT = UserId("subject")
 BYSTANDER = UserId("bystander")
@@ -120,6 +157,21 @@ def test_the_samples_cover_every_event_and_every_word() -> None:
     assert {type(body) for body in ALL_WORDS.values()} == set(EVENT_TYPES.values())
     assert {word for _, word in PARTICIPANT_TRANSITIONS} == set(WORDS)
     assert set(SESSION_TRANSITIONS) <= {(status, kind) for status in STATUSES for kind in EVENT_TYPES.values()}
+
+
+def drawn(table: str) -> dict[str, str]:
+    """A drawn table's rows: the initials of the states after each word."""
+    return {word: "".join(cells) for word, *cells in map(str.split, table.strip().splitlines()[1:])}
+
+
+def test_the_tables_are_those_of_the_contract() -> None:
+    assert drawn(SESSION_TABLE) == {
+        kind: "".join(SESSION_TRANSITIONS.get((status, body), ".")[0] for status in STATUSES)
+        for kind, body in EVENT_TYPES.items()
+    }
+    assert drawn(PARTICIPANT_TABLE) == {
+        word: "".join(PARTICIPANT_TRANSITIONS.get((presence, word), ".")[0] for presence in Presence) for word in WORDS
+    }
 
 
 @pytest.mark.parametrize("word", ALL_WORDS)

@@ -76,7 +76,7 @@ class Line:
         self._fates.extend(fates)
 
     async def land(self) -> AbstractSet[CommitId]:
-        """Let everything arrive that was late; return the commits that found their place free."""
+        """Let everything arrive that was late; return the commits that are in the journal then."""
         late, self.late = self.late, []
         return {commit.id for commit in late for _ in await self._journal.append([commit])}
 
@@ -100,10 +100,10 @@ class Line:
             defect, self.defect = self.defect, None
             raise defect
         fate = self._fates.popleft() if self._fates else None
-        if self.is_read_only or self.is_cut or fate is Fate.NOT_WRITTEN:
-            raise _silence()
         if fate is Fate.LATE:
             self.late.extend(commits)
+            raise _silence()
+        if self.is_read_only or self.is_cut or fate is Fate.NOT_WRITTEN:
             raise _silence()
         written = await self._journal.append(commits)
         if fate is Fate.WRITTEN:

@@ -161,9 +161,14 @@ class Client:
         self._node.participation.signal(self.actor, self, self.session, to, data)
 
     async def drop(self, reason: DisconnectReason = DisconnectReason.CONNECTION_CLOSED) -> None:
-        """The connection is gone; as the transports do, wait for what is under way on it."""
+        """The connection is gone; as the transports do, wait for what is under way on it. What follows comes later."""
         async with self._order:
             self._node.participation.disconnect(self.user_id, self, self.session, reason)
+
+    async def vanish(self) -> None:
+        """The connection is gone, and everything that follows from it at once has happened."""
+        await self.drop()
+        await settle()
 
 
 class Megaphone:
@@ -288,7 +293,9 @@ class World:
             await self.register(slot.id, user)
         return slot.id
 
-    async def register(self, slot: SlotId, user: UserId, status: RegistrationStatus = RegistrationStatus.REGISTERED) -> None:
+    async def register(
+        self, slot: SlotId, user: UserId, status: RegistrationStatus = RegistrationStatus.REGISTERED
+    ) -> None:
         registration = Registration(
             id=self._ids.new_id(), time_slot_id=slot, user_id=user, status=status, registered_at=self.clock.now()
         )

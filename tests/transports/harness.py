@@ -18,7 +18,7 @@ from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.adapters.system import SystemClock
 from coordinator.app import Coordinator, make_tokens, mongo_ports, running
 from coordinator.domain.events import Role
-from coordinator.domain.ids import SlotId, UserId
+from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.ledger import find_flaws
 from coordinator.domain.model import Language, Level, Registration, RegistrationStatus, TimeSlot
 from coordinator.settings import load_settings
@@ -87,6 +87,7 @@ class Live:
         address: Where it answers.
         coordinator: The node itself.
         database: Its database, for looking and meddling.
+        clients: Every ordinary client so far.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Live:
         self.address = address
         self.coordinator = coordinator
         self.database = database
+        self.clients: list[RoomClient] = []
         self._http = http
         self._cleanup = cleanup
         self._tokens: Hs256Tokens = make_tokens(coordinator.settings, SystemClock())
@@ -176,6 +178,7 @@ class Live:
     ) -> RoomClient:
         """Connect a user on the ordinary client; it is closed after the test."""
         room_client = RoomClient(user)
+        self.clients.append(room_client)
         self._cleanup.push_async_callback(room_client.close)
         await room_client.connect(self.address, auth or {"token": self.token(user, ttl=ttl)}, transports)
         return room_client
@@ -212,7 +215,7 @@ class Live:
 
     async def journal(self, session_id: str) -> list[bytes]:
         """Return all events of a session over HTTP, as bytes, after checking the stored chain."""
-        assert find_flaws(session_id, await self.coordinator.ports.journal.stored(session_id)) == []  # type: ignore[attr-defined]
+        assert find_flaws(session_id, await self.coordinator.ports.journal.stored(SessionId(session_id))) == []
         events: list[bytes] = []
         after: int | None = 0
         while after is not None:

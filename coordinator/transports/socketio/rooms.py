@@ -110,6 +110,8 @@ class RoomsNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             raise InvalidRequestError(
                 f"sessionId: this connection is in session {previous}; leave it first", field="sessionId"
             )
+        if previous is not None and previous != session_id:
+            self._participation.stop_listening(connection, previous)
         # Set before the attempt: if its outcome stays unknown, the departure of this connection must clean up after it.
         connection.session_id = session_id
         view = await self._participation.join(connection.actor, connection, session_id, message.after)

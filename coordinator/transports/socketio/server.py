@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import engineio
 import engineio.async_drivers.aiohttp as driver
 import engineio.packet
+import engineio.payload
 import msgspec
 import socketio
 import socketio.packet
@@ -28,6 +29,10 @@ _HARD_LIMIT_FACTOR = 4
 _PING_INTERVAL_SECONDS = 10
 _PING_TIMEOUT_SECONDS = 10
 _RESERVED = frozenset({"connect", "disconnect", "connect_error"})
+
+# A long-polling client sends what has gathered in one request; beyond this number Engine.IO would drop all of it without
+# a word. The size of the request bounds it anyway.
+engineio.payload.Payload.max_decode_packets = 10_000
 
 _log = get_logger("socketio")
 
@@ -200,6 +205,14 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         await super()._handle_eio_connect(eio_sid, environ)
         self._on_engine_connect(eio_sid)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        engine_socket = self.eio.sockets.get(eio_sid)
+        await super()._handle_eio_disconnect(eio_sid, reason)
+        if engine_socket is not None:
+            # Engine.IO leaves a WebSocket open until the client reacts, and a poll waiting, for up to 20 s. After the
+            # CLOSE packet, which it sends next and without waiting, this ends both.
+            asyncio.get_running_loop().call_soon(engine_socket.queue.put_nowait, None)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         try:

@@ -1,0 +1,145 @@
+"""What happens when the database does not answer: every method of every port says so in the same way. MongoDB only."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pymongo.errors as driver
+import pytest
+
+from coordinator.adapters.mongo.catalog import MongoCatalog
+from coordinator.adapters.mongo.client import Database
+from coordinator.adapters.mongo.failures import leaves_outcome_unknown, refused_duplicates, unanswered_is_unknown
+from coordinator.adapters.mongo.journal import MongoJournal
+from coordinator.adapters.mongo.liveness import MongoLiveness
+from coordinator.adapters.mongo.projections import MongoProjections
+from coordinator.adapters.mongo.schema import inspect, prepare
+from coordinator.domain.ids import CommitId, NodeId
+from coordinator.ports.journal import OutcomeUnknownError
+from tests.contracts.making import (
+    ANNA,
+    NOON,
+    commit,
+    new_id,
+    new_session_id,
+    new_slot_id,
+    participant,
+    registration,
+    session,
+    slot,
+)
+
+
+async def _every_session_id(database: Database) -> list[str]:
+    return [found async for found in MongoJournal(database).session_ids()]
+
+
+CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
+    "append": lambda database: MongoJournal(database).append([commit(new_session_id())]),
+    "written": lambda database: MongoJournal(database).written([CommitId(new_id())]),
+    "read": lambda database: MongoJournal(database).read(new_session_id()),
+    "events_after": lambda database: MongoJournal(database).events_after(new_session_id(), 3),
+    "session_ids": _every_session_id,
+    "stored": lambda database: MongoJournal(database).stored(new_session_id()),
+    "write": lambda database: MongoProjections(database).write([session()], [participant(new_session_id())]),
+    "write sessions": lambda database: MongoProjections(database).write([session()], []),
+    "rebuild": lambda database: MongoProjections(database).rebuild(session(), []),
+    "session": lambda database: MongoProjections(database).session(new_session_id()),
+    "participants": lambda database: MongoProjections(database).participants(new_session_id()),
+    "live": lambda database: MongoProjections(database).live(),
+    "due": lambda database: MongoProjections(database).due(NOON, 10),
+    "add_slot": lambda database: MongoCatalog(database).add_slot(slot()),
+    "slot": lambda database: MongoCatalog(database).slot(new_slot_id()),
+    "active_slots": lambda database: MongoCatalog(database).active_slots(NOON, NOON),
+    "claim_session": lambda database: MongoCatalog(database).claim_session(new_slot_id(), new_session_id()),
+    "add_registration": lambda database: MongoCatalog(database).add_registration(registration(new_slot_id())),
+    "is_registered": lambda database: MongoCatalog(database).is_registered(new_slot_id(), ANNA),
+    "booked": lambda database: MongoCatalog(database).booked({new_slot_id()}),
+    "beat": lambda database: MongoLiveness(database).beat(NodeId("a"), NOON),
+    "heartbeats": lambda database: MongoLiveness(database).heartbeats(),
+    "forget": lambda database: MongoLiveness(database).forget(NodeId("a")),
+    "ping": lambda database: database.ping(),
+    "inspect": inspect,
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+async def test_a_dead_server_leaves_the_outcome_unknown(
+    dead_database: Database, call: Callable[[Database], Awaitable[Any]]
+) -> None:
+    with pytest.raises(OutcomeUnknownError, match="did not answer"):
+        await call(dead_database)
+
+
+async def test_preparing_a_dead_server_leaves_the_outcome_unknown(dead_database: Database) -> None:
+    with pytest.raises(OutcomeUnknownError):
+        await prepare(dead_database)
+
+
+async def test_a_live_server_answers(bare: Database) -> None:
+    await bare.ping()
+
+
+def bulk(*codes: int, concern: bool = False) -> driver.BulkWriteError:
+    refusals = [{"index": index, "code": code, "errmsg": ""} for index, code in enumerate(codes)]
+    concerns = [{"code": 64, "errmsg": "waiting for replication timed out"}] if concern else []
+    return driver.BulkWriteError({"writeErrors": refusals, "writeConcernErrors": concerns})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        driver.AutoReconnect("connection closed"),
+        driver.NetworkTimeout("timed out"),
+        driver.NotPrimaryError("not primary"),
+        driver.ServerSelectionTimeoutError("no servers"),
+        driver.WaitQueueTimeoutError("no connection free"),
+        driver.ProtocolError("nonsense"),
+        driver.ExecutionTimeout("operation exceeded time limit", 50),
+        driver.WriteConcernError("not enough data-bearing nodes", 100),
+        driver.WTimeoutError("waiting for replication timed out", 64),
+        driver.OperationFailure("interrupted at shutdown", 11600),
+        driver.OperationFailure("primary stepped down", 189),
+        driver.OperationFailure("try again", 1, {"errorLabels": ["RetryableWriteError"]}),
+        bulk(11000, 11600),
+        bulk(11000, concern=True),
+        bulk(concern=True),
+    ],
+)
+async def test_errors_of_a_server_in_trouble_leave_the_outcome_unknown(error: driver.PyMongoError) -> None:
+    assert leaves_outcome_unknown(error)
+    with pytest.raises(OutcomeUnknownError) as raised, unanswered_is_unknown():
+        raise error
+    assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        driver.ConfigurationError("no such option"),
+        driver.InvalidOperation("closed"),
+        driver.DuplicateKeyError("E11000", 11000),
+        driver.WriteError("failed validation", 121),
+        driver.OperationFailure("not authorized", 13),
+        driver.OperationFailure("authentication failed", 18),
+        driver.DocumentTooLarge("too large"),
+        bulk(121),
+        bulk(11000),
+    ],
+)
+async def test_mistakes_pass_through(error: driver.PyMongoError) -> None:
+    assert not leaves_outcome_unknown(error)
+    with pytest.raises(type(error)) as raised, unanswered_is_unknown():
+        raise error
+    assert raised.value is error
+
+
+async def test_other_exceptions_pass_through() -> None:
+    with pytest.raises(KeyError), unanswered_is_unknown():
+        raise KeyError
+
+
+def test_only_a_bulk_of_duplicates_has_refused_ones() -> None:
+    assert refused_duplicates(bulk(11000, 11000)) == [0, 1]
+    for error in (bulk(11000, 121), bulk(11000, concern=True)):
+        with pytest.raises(driver.BulkWriteError):
+            refused_duplicates(error)

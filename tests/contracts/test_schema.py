@@ -1,0 +1,394 @@
+"""Validators and indexes: what they let in, what they keep out, and how they come about. MongoDB only."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bson import Int64, ObjectId
+from pymongo.database import Database as SyncDatabase
+from pymongo.errors import WriteError
+
+from coordinator.adapters.mongo.client import Database, connect
+from coordinator.adapters.mongo.schema import SchemaError, inspect, prepare
+from coordinator.adapters.mongo.shapes import COLLECTIONS
+from tests.database import client, server_url
+
+Raw = SyncDatabase[dict[str, Any]]
+AT = datetime(2030, 3, 4, 12, 0, tzinfo=UTC)
+
+# What SPEC section 1 lists, and "whatever else is needed": the journal's, and the one that finds due sessions.
+INDEXES: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
+    "timeslots": {("targetLanguageCode", "level", "startTime"): {}, ("startTime", "isActive"): {}},
+    "registrations": {("timeSlotId", "status"): {}, ("userId", "status"): {}, ("timeSlotId", "userId"): {"unique": True}},
+    "sessions": {
+        ("timeSlotId",): {},
+        ("status", "targetLanguageCode"): {},
+        ("createdAt",): {"expireAfterSeconds": 2_592_000},
+        ("nextDeadline",): {},
+    },
+    "participants": {("sessionId",): {}, ("userId", "status"): {}},
+    "events": {("sessionId", "seq"): {"unique": True}},
+    "nodes": {},
+}
+
+SMALLEST: dict[str, dict[str, Any]] = {
+    "timeslots": {
+        "targetLanguageCode": "en",
+        "level": "A1",
+        "startTime": AT,
+        "durationMinutes": 15,
+        "maxParticipants": 8,
+        "minParticipants": 2,
+        "isActive": True,
+        "createdAt": AT,
+        "updatedAt": AT,
+    },
+    "registrations": {"timeSlotId": ObjectId(), "userId": "anna", "status": "registered", "registeredAt": AT},
+    "sessions": {
+        "timeSlotId": ObjectId(),
+        "targetLanguageCode": "en",
+        "level": "A1",
+        "status": "waiting",
+        "recordingEnabled": False,
+        "createdAt": datetime.now(UTC),  # an old one would be swept away
+        "updatedAt": AT,
+    },
+    "participants": {
+        "sessionId": ObjectId(),
+        "userId": "anna",
+        "status": "waiting",
+        "cameraEnabled": False,
+        "micEnabled": False,
+        "recordingConsent": False,
+        "joinedAt": AT,
+    },
+    "events": {
+        "sessionId": ObjectId(),
+        "seq": 1,
+        "at": AT,
+        "events": [{"seq": 1}],
+        "prevHash": "0" * 64,
+        "hash": "1" * 64,
+    },
+    "nodes": {"_id": "node-a", "at": AT},
+}
+
+RECORDING = {"userId": "anna", "url": "https://example.org", "startTime": AT}
+OPTIONAL: dict[str, dict[str, Any]] = {
+    "timeslots": {
+        "recurrence": "daily",
+        "timezone": "Europe/Paris",
+        "seriesId": ObjectId(),
+        "sessionId": ObjectId(),
+        "registeredCount": Int64(0),
+    },
+    "registrations": {"cancelledAt": AT},
+    "sessions": {
+        "startedAt": AT,
+        "endedAt": AT,
+        "recordings": [RECORDING, RECORDING],
+        "scheduledStart": AT,
+        "scheduledEnd": AT,
+        "endReason": "empty",
+        "seq": Int64(5),
+        "nextDeadline": AT,
+    },
+    "participants": {"leftAt": AT, "seq": 1},
+    "events": {},
+    "nodes": {},
+}
+
+NOT_A_DATE = ("2030-03-04T12:00:00.000Z", 1, None)
+NOT_A_BOOLEAN = (1, "true", None)
+NOT_AN_ID = ("510751075107510751075107", 1, None)
+NOT_A_LANGUAGE = ("de", "EN", "", None, 1)
+NOT_A_LEVEL = ("A3", "a1", None)
+NOT_A_SEQ = (0, -1, 1.0, "1", None, True)
+NOT_A_USER = ("", "x" * 129, 1, None, ObjectId())
+NOT_A_HASH = ("0" * 63, "0" * 65, b"0" * 64, None)
+
+WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
+    "timeslots": {
+        "_id": ("510751075107510751075107", 1),
+        "targetLanguageCode": NOT_A_LANGUAGE,
+        "level": NOT_A_LEVEL,
+        "startTime": NOT_A_DATE,
+        "durationMinutes": (20, 0, 15.0, "15", None),
+        "maxParticipants": (1, 51, 8.0, "8", None),
+        "minParticipants": (1, 51, 2.0, "2", None),
+        "recurrence": ("monthly", "", None),
+        "isActive": NOT_A_BOOLEAN,
+        "createdAt": NOT_A_DATE,
+        "updatedAt": NOT_A_DATE,
+        "timezone": ("", 1, None),
+        "seriesId": NOT_AN_ID,
+        "sessionId": NOT_AN_ID,
+        "registeredCount": (-1, 0.0, None),
+        "unknown": (1,),
+    },
+    "registrations": {
+        "_id": ("1",),
+        "timeSlotId": NOT_AN_ID,
+        "userId": NOT_A_USER,
+        "status": ("booked", "", None),
+        "registeredAt": NOT_A_DATE,
+        "cancelledAt": NOT_A_DATE,
+        "unknown": (1,),
+    },
+    "sessions": {
+        "_id": ("1",),
+        "timeSlotId": NOT_AN_ID,
+        "targetLanguageCode": NOT_A_LANGUAGE,
+        "level": NOT_A_LEVEL,
+        "status": ("open", "connected", None),
+        "startedAt": NOT_A_DATE,
+        "endedAt": NOT_A_DATE,
+        "recordingEnabled": NOT_A_BOOLEAN,
+        "recordings": (
+            RECORDING,
+            None,
+            [1],
+            [{**RECORDING, "unknown": 1}],
+            *([{name: value for name, value in RECORDING.items() if name != missing}] for missing in RECORDING),
+            *([{**RECORDING, "startTime": value}] for value in NOT_A_DATE),
+            *([{**RECORDING, "userId": value}] for value in NOT_A_USER),
+            *([{**RECORDING, "url": value}] for value in ("", 1)),
+        ),
+        "createdAt": NOT_A_DATE,
+        "updatedAt": NOT_A_DATE,
+        "scheduledStart": NOT_A_DATE,
+        "scheduledEnd": NOT_A_DATE,
+        "endReason": ("bored", None),
+        "seq": NOT_A_SEQ,
+        "nextDeadline": NOT_A_DATE,
+        "unknown": (1,),
+    },
+    "participants": {
+        "_id": ("1",),
+        "sessionId": NOT_AN_ID,
+        "userId": NOT_A_USER,
+        "status": ("away", "active", None),
+        "cameraEnabled": NOT_A_BOOLEAN,
+        "micEnabled": NOT_A_BOOLEAN,
+        "recordingConsent": NOT_A_BOOLEAN,
+        "joinedAt": NOT_A_DATE,
+        "leftAt": NOT_A_DATE,
+        "seq": NOT_A_SEQ,
+        "unknown": (1,),
+    },
+    "events": {
+        "_id": ("1",),
+        "sessionId": NOT_AN_ID,
+        "seq": NOT_A_SEQ,
+        "at": NOT_A_DATE,
+        "events": ([], {}, [1], None),
+        "prevHash": NOT_A_HASH,
+        "hash": NOT_A_HASH,
+        "unknown": (1,),
+    },
+    "nodes": {"_id": (ObjectId(), 1, ""), "at": NOT_A_DATE, "unknown": (1,)},
+}
+NAMES = list(INDEXES)
+
+
+def indexes(raw: Raw, collection: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    """What there is, without the index over `_id`; every direction must be 1."""
+    found = [index for index in raw[collection].list_indexes() if index["name"] != "_id_"]
+    assert all(direction == 1 for index in found for direction in index["key"].values())
+    return {
+        tuple(index["key"]): {name: value for name, value in index.items() if name not in ("v", "key", "name")}
+        for index in found
+    }
+
+
+def shape(raw: Raw) -> dict[str, Any]:
+    return {item["name"]: (item, list(raw[item["name"]].list_indexes())) for item in raw.list_collections()}
+
+
+def bare_raw(database: Database) -> Raw:
+    return client()[database.name]
+
+
+def test_the_tables_here_speak_of_every_field() -> None:
+    assert {item.name for item in COLLECTIONS} == set(NAMES)
+    for item in COLLECTIONS:
+        fields = set(item.validator["$jsonSchema"]["properties"])
+        assert fields | {"unknown"} == set(WRONG[item.name])
+        assert fields - {"_id"} == {*SMALLEST[item.name], *OPTIONAL[item.name]} - {"_id"}
+
+
+@pytest.mark.parametrize("collection", NAMES)
+async def test_indexes_are_exactly_these(raw: Raw, collection: str) -> None:
+    assert indexes(raw, collection) == INDEXES[collection]
+
+
+@pytest.mark.parametrize("collection", NAMES)
+async def test_what_is_put_in_by_hand_is_taken(raw: Raw, collection: str) -> None:
+    smallest, full = SMALLEST[collection], {**SMALLEST[collection], **OPTIONAL[collection]}
+    raw[collection].insert_one(dict(smallest))
+    raw[collection].delete_many({})
+    for name, value in OPTIONAL[collection].items():
+        raw[collection].insert_one({**smallest, name: value})
+        raw[collection].delete_many({})
+    raw[collection].insert_one(full)
+
+
+@pytest.mark.parametrize("collection", NAMES)
+async def test_what_is_wrong_is_refused(raw: Raw, collection: str) -> None:
+    documents = [
+        {**SMALLEST[collection], **OPTIONAL[collection], name: value}
+        for name, values in WRONG[collection].items()
+        for value in values
+    ]
+    documents += [
+        {name: value for name, value in SMALLEST[collection].items() if name != missing}
+        for missing in SMALLEST[collection]
+        if missing != "_id"
+    ]
+    for document in documents:
+        with pytest.raises(WriteError) as refusal:
+            raw[collection].insert_one(document)
+        assert refusal.value.code == 121, document  # DocumentValidationFailure
+    assert raw[collection].count_documents({}) == 0
+
+
+@pytest.mark.parametrize("collection", NAMES)
+async def test_a_change_for_the_worse_is_refused(raw: Raw, collection: str) -> None:
+    raw[collection].insert_one(dict(SMALLEST[collection]))
+    with pytest.raises(WriteError):
+        raw[collection].update_one({}, {"$set": {"unknown": 1}})
+
+
+async def test_one_booking_for_each_slot_and_user_one_commit_for_each_place(raw: Raw) -> None:
+    for collection in ("registrations", "events"):
+        raw[collection].insert_one(dict(SMALLEST[collection]))
+        with pytest.raises(WriteError) as refusal:
+            raw[collection].insert_one(dict(SMALLEST[collection]))
+        assert refusal.value.code == 11000
+
+
+async def test_preparing_twice_changes_nothing(database: Database, raw: Raw) -> None:
+    for collection in NAMES:
+        raw[collection].insert_one(dict(SMALLEST[collection]))
+    before = shape(raw)
+    assert set(before) == set(NAMES)
+    await prepare(database)
+    assert shape(raw) == before
+    assert all(raw[collection].count_documents({}) == 1 for collection in NAMES)
+
+
+async def test_several_coordinators_may_prepare_at_once(bare: Database) -> None:
+    others = [connect(server_url(), bare.name) for _ in range(4)]
+    try:
+        await asyncio.gather(*(prepare(item) for item in (bare, *others)))
+    finally:
+        for other in others:
+            await other.close()
+    assert await inspect(bare) == []
+
+
+async def test_a_prepared_database_has_no_problems(database: Database) -> None:
+    assert await inspect(database) == []
+
+
+async def test_an_empty_database_lacks_everything_and_looking_changes_nothing(bare: Database) -> None:
+    assert await inspect(bare) == [f"collection {item.name} is missing" for item in COLLECTIONS]
+    assert bare_raw(bare).list_collection_names() == []
+
+
+async def test_collections_that_exist_are_completed(bare: Database) -> None:
+    raw = bare_raw(bare)
+    raw["timeslots"].insert_one(dict(SMALLEST["timeslots"]))
+    assert await inspect(bare) == [
+        "collection timeslots: its validator differs from the one that is needed",
+        "collection timeslots: index targetLanguageCode_1_level_1_startTime_1 is missing",
+        "collection timeslots: index startTime_1_isActive_1 is missing",
+        *(f"collection {item.name} is missing" for item in COLLECTIONS if item.name != "timeslots"),
+    ]
+    await prepare(bare)
+    assert await inspect(bare) == []
+    assert indexes(raw, "timeslots") == INDEXES["timeslots"]
+    assert raw["timeslots"].count_documents({}) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"validator": {"$jsonSchema": {"bsonType": "object"}}},
+        {"validator": {}},
+        {"validationLevel": "moderate"},
+        {"validationAction": "warn"},
+    ],
+)
+async def test_a_validator_that_differs_is_replaced(database: Database, raw: Raw, change: Mapping[str, Any]) -> None:
+    raw.command({"collMod": "participants", **change})
+    assert await inspect(database) == ["collection participants: its validator differs from the one that is needed"]
+    await prepare(database)
+    assert await inspect(database) == []
+    with pytest.raises(WriteError):
+        raw["participants"].insert_one({**SMALLEST["participants"], "unknown": 1})
+
+
+async def test_further_indexes_of_others_are_left_alone(database: Database, raw: Raw) -> None:
+    raw["sessions"].create_index("level")
+    await prepare(database)
+    assert await inspect(database) == []
+    assert indexes(raw, "sessions") == {**INDEXES["sessions"], ("level",): {}}
+
+
+async def test_the_right_index_under_another_name_is_as_good(bare: Database) -> None:
+    bare_raw(bare)["sessions"].create_index("createdAt", expireAfterSeconds=2_592_000, name="expiry")
+    await prepare(bare)
+    assert await inspect(bare) == []
+    assert indexes(bare_raw(bare), "sessions") == INDEXES["sessions"]
+
+
+async def refusal(database: Database) -> str:
+    with pytest.raises(SchemaError) as error:
+        await prepare(database)
+    assert str(error.value) in await inspect(database)
+    return str(error.value)
+
+
+async def test_an_index_with_another_time_to_live_stops_the_start(bare: Database) -> None:
+    bare_raw(bare)["sessions"].create_index("createdAt", expireAfterSeconds=60)
+    assert await refusal(bare) == (
+        "collection sessions: index createdAt_1 has expireAfterSeconds 60 where expireAfterSeconds 2592000 is needed: "
+        'drop it with db.sessions.dropIndex("createdAt_1") and start again'
+    )
+    assert indexes(bare_raw(bare), "sessions")[("createdAt",)] == {"expireAfterSeconds": 60}
+
+
+async def test_an_index_that_should_be_unique_stops_the_start(bare: Database) -> None:
+    bare_raw(bare)["events"].create_index([("sessionId", 1), ("seq", 1)], name="mine")
+    message = await refusal(bare)
+    assert "collection events: index mine has no options where unique True is needed" in message
+    assert 'db.events.dropIndex("mine")' in message
+
+
+async def test_an_index_over_other_fields_under_the_same_name_stops_the_start(bare: Database) -> None:
+    bare_raw(bare)["participants"].create_index([("userId", 1)], name="sessionId_1")
+    message = await refusal(bare)
+    assert "collection participants: index sessionId_1 is over {'userId': 1} where {'sessionId': 1} is needed" in message
+
+
+async def test_documents_that_a_unique_index_forbids_stop_the_start(bare: Database) -> None:
+    bare_raw(bare)["registrations"].insert_many([dict(SMALLEST["registrations"]) for _ in range(2)])
+    with pytest.raises(SchemaError, match="registrations: the unique index timeSlotId_1_userId_1 cannot be made"):
+        await prepare(bare)
+
+
+async def test_a_server_that_does_not_do_is_named(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = database.command
+
+    async def command(command: dict[str, Any]) -> dict[str, Any]:
+        replies = {"buildInfo": {"version": "5.0.31"}, "hello": {"isWritablePrimary": True}}
+        return replies.get(next(iter(command))) or await genuine(command)
+
+    monkeypatch.setattr(database, "command", command)
+    assert await inspect(database) == [
+        "the server is MongoDB 5.0.31; 6 or newer is needed",
+        "the server is not part of a replica set; a set of one member is enough",
+    ]

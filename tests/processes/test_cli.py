@@ -1,0 +1,204 @@
+"""The commands as a newcomer types them: real processes, right and wrong input."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import jwt
+import psutil
+import pytest
+import socketio
+from bson import ObjectId
+
+from coordinator.domain.events import Role
+from tests.processes.server import SECRET, ServerProcess
+
+COMMAND_SECONDS = 60
+SIGNED = {"COORDINATOR_AUTH__SECRET": SECRET}
+
+
+async def run(
+    *arguments: str, variables: dict[str, str] | None = None, cwd: Path | None = None
+) -> tuple[int, str, str]:
+    """Run `coordinator` with these arguments; return the exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "coordinator",
+        *arguments,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **(variables or {})},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(COMMAND_SECONDS):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    process = ServerProcess(tmp_path / "data")
+    await process.start()
+    yield process
+    await process.stop()
+
+
+async def test_serve_stops_at_sigterm_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    await server.start()
+    database = server.database_process()
+    client = socketio.AsyncClient(reconnection=False)
+    session = await server.offer(["ada", "bruno"])
+    await client.connect(
+        server.address, namespaces=["/rooms"], auth={"token": server.token("ada")}, transports=["websocket"]
+    )
+    assert (await client.call("join", {"sessionId": session}, namespace="/rooms"))["ok"]
+    async with asyncio.timeout(10):
+        assert await server.stop() == 0
+        await client.wait()
+    await client.disconnect()
+    assert not psutil.pid_exists(database.pid)
+    await server.start()
+    async with server.database() as database_again:
+        events = [
+            event
+            async for commit in database_again.events.find({"sessionId": ObjectId(session)}).sort("seq", 1)
+            for event in commit["events"]
+        ]
+    gone = [event for event in events if event["type"] == "participant_disconnected"]
+    assert [event["data"]["reason"] for event in gone] == ["server_stopped"]
+    assert await server.stop() == 0
+
+
+async def test_a_second_coordinator_on_the_same_data_is_told_who_has_it(server: ServerProcess) -> None:
+    code, _, err = await run("serve", "--data-dir", str(server.data_dir), "--port", "0")
+    assert code == 1
+    assert str(server.process.pid) in err
+
+
+async def test_the_demo_offers_a_session_that_its_users_can_join(server: ServerProcess) -> None:
+    code, out, err = await run("demo", "--data-dir", str(server.data_dir), variables=SIGNED)
+    assert (code, err) == (0, "")
+    session = re.search(r"Session (\w{24})", out)
+    tokens = dict(re.findall(r"^  (\w+)  (ey\S+)$", out, re.MULTILINE))
+    assert session is not None
+    assert {"ada", "bruno"} <= tokens.keys()
+    client = socketio.AsyncClient(reconnection=False)
+    await client.connect(server.address, namespaces=["/rooms"], auth={"token": tokens["ada"]}, transports=["websocket"])
+    answer = await client.call("join", {"sessionId": session[1]}, namespace="/rooms")
+    await client.disconnect()
+    assert answer["ok"]
+    assert answer["snapshot"]["session"]["status"] == "waiting"
+
+
+async def test_serve_can_bring_its_own_demo(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    await server.start("--demo")
+    assert server.process.stdout is not None
+    async with asyncio.timeout(30):
+        async for line in server.process.stdout:
+            if re.search(rb"/#session=\w{24}&token=ey", line):
+                break
+    assert await server.stop() == 0
+
+
+async def test_watch_prints_what_happened(server: ServerProcess) -> None:
+    session = await server.offer(["ada", "bruno"])
+    options = ["--data-dir", str(server.data_dir), "--url", server.address, "--no-follow"]
+    code, out, _ = await run("watch", session, *options, variables=SIGNED)
+    assert code == 0
+    assert re.search(r"\b1\s+session_opened\b.*level=C1", out)
+    unknown = "0" * 24
+    code, _, err = await run("watch", unknown, *options, variables=SIGNED)
+    assert code == 1
+    assert "not_found" in err
+
+
+async def test_verify_names_what_was_tampered_with_and_repairs_projections(server: ServerProcess) -> None:
+    session = await server.offer(["ada", "bruno"])
+    beside = ["--data-dir", str(server.data_dir)]
+    variables = SIGNED
+    assert (await run("verify", *beside, variables=variables))[0] == 0
+    async with server.database() as database:
+        await database.sessions.update_one({"_id": ObjectId(session)}, {"$set": {"level": "A1"}})
+    code, out, _ = await run("verify", session, *beside, variables=variables)
+    assert code == 1
+    assert f"flaw session {session} seq 1: the session document" in out
+    code, out, _ = await run("verify", "--repair", *beside, variables=variables)
+    assert code == 0
+    assert "repaired" in out
+    assert (await run("verify", *beside, variables=variables))[0] == 0
+    async with server.database() as database:
+        await database.events.update_one({"sessionId": ObjectId(session)}, {"$set": {"events.0.data.level": "A1"}})
+    code, out, _ = await run("verify", "--repair", *beside, variables=variables)
+    assert code == 1
+    assert f"flaw session {session} seq 1: the hash does not match" in out
+
+
+async def test_doctor_finds_nothing_to_do_and_something_to_do(server: ServerProcess) -> None:
+    beside = ["--data-dir", str(server.data_dir)]
+    variables = {"COORDINATOR_AUTH__SECRET": SECRET, "COORDINATOR_SERVER__PORT": "0"}
+    code, out, _ = await run("doctor", *beside, variables=variables)
+    assert (code, out.count("ok  ")) == (0, 5)
+    async with server.database() as database:
+        await database.sessions.drop_index("createdAt_1")
+    code, out, _ = await run("doctor", *beside, variables=variables)
+    assert code == 1
+    assert "sessions" in out
+    assert "createdAt_1" in out
+
+
+async def test_token_signs_what_the_server_accepts(tmp_path: Path) -> None:
+    arguments = ["token", "--sub", "ada", "--role", "moderator", "--ttl", "90m", "--data-dir", str(tmp_path)]
+    code, out, _ = await run(*arguments, variables=SIGNED)
+    claims = jwt.decode(out.strip(), SECRET, algorithms=["HS256"])
+    assert code == 0
+    assert (claims["sub"], claims["role"]) == ("ada", Role.MODERATOR)
+    assert claims["exp"] - claims["iat"] == pytest.approx(5400, abs=2)
+
+
+async def test_token_makes_a_development_secret_that_only_its_owner_can_read(tmp_path: Path) -> None:
+    code, out, err = await run("token", "--sub", "ada", "--role", "participant", "--data-dir", str(tmp_path / "new"))
+    secret = tmp_path / "new" / "development-secret"
+    assert code == 0
+    assert "development secret" in err
+    assert secret.stat().st_mode & 0o077 == 0
+    assert jwt.decode(out.strip(), secret.read_text().strip(), algorithms=["HS256"])["sub"] == "ada"
+
+
+UNREACHABLE = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "said"),
+    [
+        (["serve", "--port", "70000"], {}, 2, "server.port"),
+        (["serve"], {"COORDINATOR_SESSION__RECONNECT_GRACE_SECONDS": "soon"}, 2, "session.reconnect_grace_seconds"),
+        (["serve"], {"COORDINATOR_SESION__LOBBY_MINUTES": "1"}, 2, "COORDINATOR_SESION__LOBBY_MINUTES"),
+        (["serve"], {"COORDINATOR_AUTH__SECRET": "short"}, 2, "auth.secret"),
+        (["serve", "--config", "missing.toml"], {}, 2, "missing.toml"),
+        (["serve", "--mongo-url", UNREACHABLE], {}, 2, "auth.secret"),
+        (["serve", "--mongo-url", UNREACHABLE], {"COORDINATOR_AUTH__SECRET": SECRET}, 1, "database"),
+        (["serve", "--mongo-url", "http://localhost"], {"COORDINATOR_AUTH__SECRET": SECRET}, 2, "mongo.url"),
+        (["serve", "--redis-url", "redis://localhost"], {}, 2, "redis.url"),
+        (["token", "--sub", "", "--role", "participant"], {}, 2, "--sub"),
+        (["token", "--sub", "ada", "--role", "king"], {}, 2, "participant, moderator, recorder or admin"),
+        (["token", "--sub", "ada", "--role", "participant", "--ttl", "soon"], {}, 2, "90s"),
+        (["watch", "nonsense"], {}, 2, "24 hexadecimal digits"),
+        (["verify", "nonsense"], {}, 2, "24 hexadecimal digits"),
+        (["dance"], {}, 2, "dance"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
+)
+async def test_wrong_input_is_refused_by_name(
+    tmp_path: Path, arguments: list[str], variables: dict[str, str], code: int, said: str
+) -> None:
+    found, out, err = await run(*arguments, cwd=tmp_path, variables=variables)
+    assert found == code, out + err
+    assert said in err
+    assert "Traceback" not in err

@@ -1,0 +1,64 @@
+"""The README's examples, run as they stand."""
+
+import asyncio
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes.server import ServerProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+NODE = ROOT / "tests" / "transports" / "node"
+
+
+def example(language: str) -> str:
+    """Return the README's one example in a language."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return str(code)
+
+
+async def printed(server: ServerProcess, command: list[str]) -> str:
+    session = await server.offer(["ada", "bruno"], start_in=60)
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        server.address,
+        session,
+        server.token("ada"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+    return out.decode()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> ServerProcess:
+    return ServerProcess(tmp_path / "data")
+
+
+async def test_the_examples_do_what_they_say(tmp_path: Path, server: ServerProcess) -> None:
+    await server.start()
+    python = tmp_path / "first.py"
+    python.write_text(example("python"), encoding="utf-8")
+    out = await printed(server, [sys.executable, str(python)])
+    assert "waiting ['ada']" in out
+    assert "camera_changed 3 {'cameraEnabled': True, 'userId': 'ada'}" in out
+    assert "'field': 'cameraEnabled'" in out
+    node = shutil.which("node")
+    assert node is not None, "scripts/test installs it"
+    script = NODE / "readme-example.mjs"  # beside node_modules, where Node looks for the client
+    script.write_text(example("js"), encoding="utf-8")
+    try:
+        out = await printed(server, [node, str(script)])
+    finally:
+        script.unlink()
+    assert "waiting" in out
+    assert "{ ok: true, seq: 4 }" in out
+    assert "recording_consent_granted 5" in out
+    assert await server.stop() == 0
