@@ -30,8 +30,8 @@ _PING_INTERVAL_SECONDS = 10
 _PING_TIMEOUT_SECONDS = 10
 _RESERVED = frozenset({"connect", "disconnect", "connect_error"})
 
-# A long-polling client sends what has gathered in one request; beyond this number Engine.IO would drop all of it without
-# a word. The size of the request bounds it anyway.
+# A long-polling client sends what has gathered in one request; beyond this number Engine.IO would drop all of it
+# without a word. The size of the request bounds it anyway.
 engineio.payload.Payload.max_decode_packets = 10_000
 
 _log = get_logger("socketio")
