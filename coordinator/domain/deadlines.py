@@ -10,6 +10,11 @@ from coordinator.domain.model import EndReason, SessionStatus
 from coordinator.domain.state import SessionState
 
 
+def span(seconds: float) -> timedelta:
+    """Return a length of time in whole milliseconds: what is stored is, and a replayed state must equal the live one."""
+    return timedelta(milliseconds=round(seconds * 1000))
+
+
 def next_due(state: SessionState) -> tuple[datetime, EventBody] | None:
     """Return the earliest deadline of `state` and the event that it brings, or None if nothing will happen by itself.
 
@@ -29,7 +34,7 @@ def next_due(state: SessionState) -> tuple[datetime, EventBody] | None:
     else:
         candidates.append((state.scheduled_end, SessionEnded(reason=EndReason.COMPLETED)))
         if state.empty_since is not None:
-            empty_at = state.empty_since + timedelta(seconds=state.empty_timeout_seconds)
+            empty_at = state.empty_since + span(state.empty_timeout_seconds)
             candidates.append((empty_at, SessionEnded(reason=EndReason.EMPTY)))
     return min(candidates, key=lambda candidate: candidate[0])
 

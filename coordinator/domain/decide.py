@@ -5,7 +5,7 @@ empty answer means that what was asked for already is. A refusal is an exception
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from coordinator.domain.commands import (
@@ -23,7 +23,7 @@ from coordinator.domain.commands import (
     SetRecording,
     SetRecordingConsent,
 )
-from coordinator.domain.deadlines import next_due
+from coordinator.domain.deadlines import next_due, span
 from coordinator.domain.errors import (
     CoordinatorError,
     NotInSessionError,
@@ -56,7 +56,7 @@ from coordinator.domain.events import (
 )
 from coordinator.domain.evolve import evolve
 from coordinator.domain.ids import ConnectionId, SessionId, UserId
-from coordinator.domain.model import EndReason, SessionStatus
+from coordinator.domain.model import EndReason
 from coordinator.domain.recording import permission_changes
 from coordinator.domain.state import ParticipantState, SessionState
 from coordinator.domain.transitions import Presence
@@ -222,7 +222,7 @@ def _disconnect(decision: Decision, state: SessionState, command: DisconnectPart
     participant = state.participants.get(command.user_id)
     if participant is None or not participant.is_present or participant.connection_id != command.connection_id:
         return
-    reconnect_by = decision.now + timedelta(seconds=state.reconnect_grace_seconds)
+    reconnect_by = decision.now + span(state.reconnect_grace_seconds)
     decision.say(
         command.actor,
         ParticipantDisconnected(user_id=command.user_id, reason=command.reason, reconnect_by=reconnect_by),
@@ -285,13 +285,11 @@ def _attach(decision: Decision, state: SessionState, command: AttachRecording) -
         raise RecordingNotPermittedError(f"{command.user_id} was never in this session")
     if any(known.user_id == command.user_id and known.url == command.url for known in state.recordings):
         return
-    if state.status is SessionStatus.WAITING or not any(
-        interval.contains(command.start_time) for interval in participant.recordable
-    ):
+    start_time = command.start_time.replace(microsecond=command.start_time.microsecond // 1000 * 1000)
+    # An interval that lasts has no end yet, but what is still to come is not inside it.
+    if start_time > decision.now or not any(interval.contains(start_time) for interval in participant.recordable):
         raise RecordingNotPermittedError(f"{command.user_id} could not be recorded at that startTime")
-    decision.say(
-        command.actor, RecordingAttached(user_id=command.user_id, url=command.url, start_time=command.start_time)
-    )
+    decision.say(command.actor, RecordingAttached(user_id=command.user_id, url=command.url, start_time=start_time))
 
 
 _HANDLERS: dict[type[Any], Callable[[Decision, SessionState, Any], None]] = {

@@ -13,7 +13,7 @@ from coordinator.domain.ids import OBJECT_ID_PATTERN, USER_ID_MAX_LENGTH
 MAX_SEQ = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 
-SessionIdText = Annotated[str, Meta(pattern=OBJECT_ID_PATTERN, description="24 hexadecimal digits")]
+SessionIdText = Annotated[str, Meta(pattern=OBJECT_ID_PATTERN, max_length=24, description="24 hexadecimal digits")]
 UserIdText = Annotated[str, Meta(min_length=1, max_length=USER_ID_MAX_LENGTH)]
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from coordinator.domain.commands import OpenSession
+from coordinator.domain.deadlines import span
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import TimeSlot
 from coordinator.ports.catalog import Catalog
@@ -92,7 +93,7 @@ class Openings:
             level=slot.level,
             scheduled_start=slot.start_time,
             scheduled_end=_end_of(slot),
-            no_show_at=slot.start_time + timedelta(minutes=self._rules.no_show_minutes),
+            no_show_at=slot.start_time + span(60 * self._rules.no_show_minutes),
             min_participants=slot.min_participants,
             max_participants=slot.max_participants,
             empty_timeout_seconds=self._rules.empty_timeout_seconds,

@@ -99,6 +99,8 @@ class Rooms:
         """
         known = self._rooms.get(session_id)
         if known is not None:
+            if known.state is None:
+                await self.refresh(known)  # opened since by another node, or by a commit that was taken for lost
             return known
         if not is_object_id(session_id):
             raise NotFoundError(f"there is no session {session_id[:40]!r}: an id has 24 hexadecimal digits")
@@ -220,6 +222,8 @@ class Rooms:
 
     async def _advance(self, room: Room) -> None:
         await self._insist(room.session_id, AdvanceTime())
+        if self._rooms.get(room.session_id) is not room:
+            return  # dropped meanwhile: whoever loaded the session anew has timers, and this state will never move on
         # Timers run on the stopwatch, deadlines on the wall clock: if it was a little early, there is another time.
         room.timed_for = None
         self._set_timers(room)

@@ -21,7 +21,11 @@ AT = datetime(2030, 3, 4, 12, 0, tzinfo=UTC)
 # What SPEC section 1 lists, and "whatever else is needed": the journal's, and the one that finds due sessions.
 INDEXES: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
     "timeslots": {("targetLanguageCode", "level", "startTime"): {}, ("startTime", "isActive"): {}},
-    "registrations": {("timeSlotId", "status"): {}, ("userId", "status"): {}, ("timeSlotId", "userId"): {"unique": True}},
+    "registrations": {
+        ("timeSlotId", "status"): {},
+        ("userId", "status"): {},
+        ("timeSlotId", "userId"): {"unique": True},
+    },
     "sessions": {
         ("timeSlotId",): {},
         ("status", "targetLanguageCode"): {},
@@ -371,7 +375,9 @@ async def test_an_index_that_should_be_unique_stops_the_start(bare: Database) ->
 async def test_an_index_over_other_fields_under_the_same_name_stops_the_start(bare: Database) -> None:
     bare_raw(bare)["participants"].create_index([("userId", 1)], name="sessionId_1")
     message = await refusal(bare)
-    assert "collection participants: index sessionId_1 is over {'userId': 1} where {'sessionId': 1} is needed" in message
+    assert (
+        "collection participants: index sessionId_1 is over {'userId': 1} where {'sessionId': 1} is needed" in message
+    )
 
 
 async def test_documents_that_a_unique_index_forbids_stop_the_start(bare: Database) -> None:
@@ -384,7 +390,7 @@ async def test_a_server_that_does_not_do_is_named(database: Database, monkeypatc
     genuine = database.command
 
     async def command(command: dict[str, Any]) -> dict[str, Any]:
-        replies = {"buildInfo": {"version": "5.0.31"}, "hello": {"isWritablePrimary": True}}
+        replies: dict[str, dict[str, Any]] = {"buildInfo": {"version": "5.0.31"}, "hello": {"isWritablePrimary": True}}
         return replies.get(next(iter(command))) or await genuine(command)
 
     monkeypatch.setattr(database, "command", command)

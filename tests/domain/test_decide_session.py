@@ -282,7 +282,8 @@ class TestEnded:
 
     def test_nothing_is_left_running(self) -> None:
         story = running(ANNA, BEN).given(lose(ANNA), lose(BEN), at=minutes(5))
-        assert story.session.empty_since == START + minutes(5)
+        empty = story.session
+        assert empty.empty_since == START + minutes(5)
         story.given(END_IT)
         assert story.session.empty_since is None
         assert story.session.seats_taken == story.session.present_count == 0

@@ -5,9 +5,11 @@ Owns the driver's client and its options; must not know what the collections mea
 
 import asyncio
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager
 from datetime import UTC
 from typing import Any, TypeAlias
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
@@ -18,6 +20,7 @@ Collection: TypeAlias = "AsyncIOMotorCollection[Document]"
 TIMEOUT_SECONDS = 5.0
 """How long one operation may take, with all the repeats that the driver makes by itself."""
 _SELECTION_SECONDS = 2.0
+"""How long to look for a server where the time of one operation does not bound that already (`unhurried`)."""
 _APP_NAME = "conversation-coordinator"
 
 
@@ -69,6 +72,14 @@ class Database:
     async def close(self) -> None:
         """Give the connections back. On a thread, because saying goodbye to a dead server takes a while."""
         await asyncio.to_thread(self._client.close)
+
+
+def unhurried() -> AbstractContextManager[Any]:
+    """Lift the time limit from the operations inside, which may rightly take long; a missing server is still noticed.
+
+    With a longer limit instead, the driver would look for a missing server for all of that time.
+    """
+    return pymongo.timeout(0)
 
 
 def connect(url: str, name: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Database:

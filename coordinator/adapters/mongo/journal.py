@@ -15,7 +15,7 @@ from bson import ObjectId
 from bson.codec_options import DatetimeConversion
 from pymongo.errors import BulkWriteError
 
-from coordinator.adapters.mongo.client import Database, Document
+from coordinator.adapters.mongo.client import Database, Document, unhurried
 from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_is_unknown
 from coordinator.domain.ids import CommitId, SessionId
 from coordinator.domain.ledger import (
@@ -28,9 +28,6 @@ from coordinator.domain.ledger import (
     wire_time,
     wire_value,
 )
-
-_SCAN_SECONDS = 3600.0
-"""How long a look at the whole journal may take; the time for one operation is meant for bounded ones."""
 
 
 class MongoJournal:
@@ -95,7 +92,7 @@ class MongoJournal:
         pipeline = [{"$group": {"_id": "$sessionId"}}]
         with unanswered_is_unknown():
             cursor = self._events.aggregate(pipeline)
-            with pymongo.timeout(_SCAN_SECONDS):
+            with unhurried():
                 document = await anext(cursor, None)
             while document is not None:
                 yield SessionId(str(document["_id"]))

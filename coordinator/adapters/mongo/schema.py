@@ -4,21 +4,17 @@ Owns the making and the checking; the shape itself stands in `shapes`. Must not 
 index or a collection that somebody else has made.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pymongo
 from pymongo import IndexModel
 from pymongo.errors import OperationFailure
 
-from coordinator.adapters.mongo.client import Database
+from coordinator.adapters.mongo.client import Database, unhurried
 from coordinator.adapters.mongo.failures import DUPLICATE_KEY, unanswered_is_unknown
 from coordinator.adapters.mongo.shapes import COLLECTIONS, CollectionShape, IndexShape
 
 _MINIMUM_VERSION = 6
-_PREPARE_SECONDS = 600.0
-"""How long each step of `prepare` may take: an index over many documents is not built in the time of one operation."""
 _NAMESPACE_EXISTS = 48
 _INDEX_OPTIONS_CONFLICT = 85
 _INDEX_KEY_SPECS_CONFLICT = 86
@@ -39,9 +35,10 @@ async def prepare(database: Database) -> None:
         SchemaError: An index conflicts with one that is there, or documents forbid it.
         OutcomeUnknownError: The database does not answer.
     """
-    with unanswered_is_unknown(), pymongo.timeout(_PREPARE_SECONDS):
+    with unanswered_is_unknown(), unhurried():  # an index over many documents takes its time
         present = await _collection_options(database)
-        await asyncio.gather(*(_prepare_collection(database, shape, present.get(shape.name)) for shape in COLLECTIONS))
+        for shape in COLLECTIONS:
+            await _prepare_collection(database, shape, present.get(shape.name))
 
 
 async def inspect(database: Database) -> list[str]:

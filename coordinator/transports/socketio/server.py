@@ -124,8 +124,6 @@ class Outbox:
     async def close(self, reason: str | None = None) -> None:
         """Close the connection once everything sent so far has gone out."""
         await self._socket.close(wait=False, reason=reason)
-        # Engine.IO's close leaves the WebSocket to the client, and clients leave it open; this ends its writer.
-        self._socket.queue.put_nowait(None)
 
 
 def frame(text: str) -> engineio.packet.Packet:
@@ -210,8 +208,8 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         engine_socket = self.eio.sockets.get(eio_sid)
         await super()._handle_eio_disconnect(eio_sid, reason)
         if engine_socket is not None:
-            # Engine.IO leaves a WebSocket open until the client reacts, and a poll waiting, for up to 20 s. After the
-            # CLOSE packet, which it sends next and without waiting, this ends both.
+            # Engine.IO's close leaves a WebSocket to the client, and clients leave it open; a poll it leaves waiting.
+            # After the CLOSE packet, which it sends next and without waiting, this ends the writer, or the poll.
             asyncio.get_running_loop().call_soon(engine_socket.queue.put_nowait, None)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
