@@ -13,6 +13,7 @@ from coordinator.services.room import Room
 from coordinator.telemetry import get_logger
 
 _WINDOW_SECONDS = 0.05
+_LONGEST_WINDOW_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 
 _log = get_logger("projector")
@@ -36,12 +37,19 @@ class Projector:
         self._wake.set()
 
     async def run(self) -> None:
-        """Flush for ever, a short while after the first change."""
+        """Flush for ever, a short while after the first change.
+
+        When a flush takes longer than that, as long is waited before the next: a database that is busy with commits
+        keeps at least half of its time for them, and more changes are coalesced.
+        """
+        window = _WINDOW_SECONDS
         while True:
             await self._wake.wait()
-            await self._clock.sleep(_WINDOW_SECONDS)
+            await self._clock.sleep(window)
+            began = self._clock.monotonic()
             try:
                 await self.flush()
+                window = min(max(_WINDOW_SECONDS, self._clock.monotonic() - began), _LONGEST_WINDOW_SECONDS)
             except OutcomeUnknownError as error:
                 _log.warning("projections_late", sessions=len(self._dirty), error=str(error))
                 await self._clock.sleep(_RETRY_SECONDS)

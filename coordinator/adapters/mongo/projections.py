@@ -23,6 +23,8 @@ from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_i
 from coordinator.domain.ids import SessionId
 from coordinator.domain.model import Participant, Session, SessionStatus
 
+_DOCUMENTS_PER_WRITE = 50
+"""A larger bulk write is little cheaper each, and the journal's next commits would wait behind the whole of it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIVE = [str(status) for status in SessionStatus if status is not SessionStatus.ENDED]
 
@@ -101,9 +103,12 @@ def _replacement_of_older(document: Document) -> UpdateOne:
 
 async def _replace_older(collection: Collection, documents: Sequence[Document]) -> None:
     """Write each document, unless one with the same `_id` and the same or a higher `seq` is there."""
-    if not documents:
-        return
     operations = [_replacement_of_older(document) for document in documents]
+    for start in range(0, len(operations), _DOCUMENTS_PER_WRITE):
+        await _write_some(collection, operations[start : start + _DOCUMENTS_PER_WRITE])
+
+
+async def _write_some(collection: Collection, operations: Sequence[UpdateOne]) -> None:
     try:
         await collection.bulk_write(operations, ordered=False)
     except BulkWriteError as error:
