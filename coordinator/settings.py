@@ -116,7 +116,7 @@ class AuthSettings(_Section, frozen=True, kw_only=True):
     secret: Annotated[Secret | None, _doc("Secret of HS256 tokens.")] = None
     jwks: Annotated[KeySetSource | None, _doc("Key set (JWKS) of RS256, ES256 and EdDSA tokens.")] = None
     issuer: Annotated[Text | None, _doc("Required `iss` of every token; unset accepts any.")] = None
-    audience: Annotated[Text | None, _doc("Required `aud` of every token; unset accepts any.")] = None
+    audience: Annotated[Text | None, _doc("Required `aud` of every token; unset refuses tokens that have one.")] = None
     leeway_seconds: Annotated[Seconds, _doc("Clock difference forgiven when a token's times are checked.")] = 0.0
 
 

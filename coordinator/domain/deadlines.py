@@ -11,7 +11,7 @@ from coordinator.domain.state import SessionState
 
 
 def span(seconds: float) -> timedelta:
-    """Return a length of time in whole milliseconds: what is stored is, and a replayed state must equal the live one."""
+    """Return a length of time in whole milliseconds, as it is stored: a replayed state must equal the live one."""
     return timedelta(milliseconds=round(seconds * 1000))
 
 

@@ -35,8 +35,11 @@ class Journal(Protocol):
     async def read(self, session_id: SessionId, after: int = 0) -> Sequence[Commit]:
         """Return a session's commits after the one that ends with event `after`, in order (0: all)."""
 
-    async def events_after(self, session_id: SessionId, after: int) -> Sequence[SealedEvent]:
-        """Return a session's events with a higher `seq` than `after`, in order; `after` may lie inside a commit."""
+    async def events_after(self, session_id: SessionId, after: int, limit: int | None = None) -> Sequence[SealedEvent]:
+        """Return a session's events with a higher `seq` than `after`, in order; `after` may lie inside a commit.
+
+        With a `limit` at most so many are returned, and the cost does not depend on how many follow.
+        """
 
     def session_ids(self) -> AsyncIterator[SessionId]:
         """Go through all sessions that have a commit, in no particular order."""

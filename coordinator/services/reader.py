@@ -43,12 +43,12 @@ class Reader:
     async def events(self, session_id: SessionId, after: int, limit: int) -> Sequence[SealedEvent]:
         """Return up to `limit` events after `after`, in order."""
         try:
-            events = await self._journal.events_after(session_id, after)
+            events = await self._journal.events_after(session_id, after, limit)
         except OutcomeUnknownError as error:
             raise UnavailableError("the database is out of reach; try again") from error
         if not events:
             await self._rooms.room(session_id)
-        return events[:limit]
+        return events
 
     async def took_part(self, session_id: SessionId, user_id: UserId) -> bool:
         """Tell whether the user is registered for the session's slot or has been in it."""

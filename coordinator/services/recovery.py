@@ -77,11 +77,17 @@ class Recovery:
             await self._liveness.forget(node)
 
     async def sweep(self) -> None:
-        """Wake the overdue sessions that are not in memory; once loaded, their timers do the rest."""
+        """Wake the overdue sessions that are not in memory; once loaded, their timers do the rest.
+
+        Also finds what became of writes whose outcome was given up: nobody may ever ask for it again.
+        """
         for session_id in await self._projections.due(self._clock.now(), _SWEEP_LIMIT):
             if self._rooms.peek(session_id) is None:
                 await self._load(session_id)
         self._rooms.drop_idle()
+        for room in self._rooms.loaded:
+            if room.is_stale:
+                await self._rooms.refresh(room)
 
     async def stop(self) -> None:
         """Say that this node is no more, after its participants were let go."""
@@ -97,6 +103,9 @@ class Recovery:
         """Disconnect every present participant whose connection belongs to no living node."""
         submissions = []
         for session_id in sessions:
+            known = self._rooms.peek(session_id)
+            if known is not None:
+                await self._rooms.refresh(known)  # of those who joined on another node, this one may not have heard
             room = await self._load(session_id)
             if room is None or room.state is None:
                 continue

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -198,6 +199,7 @@ async def test_the_smallest_change_of_any_field_is_found(journal: MongoJournal, 
         ("events.1.data", {}),
         ("events.1.data.micEnabled", 1),
         ("events.1.data.userId", ObjectId()),
+        ("events.1.data.userId", Binary(b64decode("anna"))),  # which JSON would spell "anna"
         ("events.2.data.startTime", ObjectId()),
         ("extra", 1),
         ("id", "another"),

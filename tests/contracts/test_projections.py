@@ -4,6 +4,7 @@ import asyncio
 import random
 from datetime import timedelta
 
+from coordinator.domain.ids import UserId
 from coordinator.domain.model import Participant, ParticipantStatus, Recording, Session, SessionStatus
 from coordinator.ports.projections import Projections
 from tests.contracts.making import (
@@ -98,6 +99,13 @@ def versions(sessions: int, users: int, last_seq: int) -> tuple[list[Session], l
         for user in (ANNA, BEN, CLEO)[:users]
     ]
     return every_session, every_participant
+
+
+async def test_any_number_of_documents_goes_in_one_write(projections: Projections) -> None:
+    session_id = new_session_id()
+    crowd = [participant(session_id, UserId(f"user{number:03}")) for number in range(203)]
+    await projections.write([session(session_id)], crowd)
+    assert list(await projections.participants(session_id)) == crowd
 
 
 async def check_last_versions(projections: Projections, every: list[Session], last_seq: int, users: int) -> None:

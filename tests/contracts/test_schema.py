@@ -10,9 +10,11 @@ from bson import Int64, ObjectId
 from pymongo.database import Database as SyncDatabase
 from pymongo.errors import WriteError
 
+from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database, connect
 from coordinator.adapters.mongo.schema import SchemaError, inspect, prepare
 from coordinator.adapters.mongo.shapes import COLLECTIONS
+from coordinator.domain.ids import SessionId, SlotId
 from tests.database import client, server_url
 
 Raw = SyncDatabase[dict[str, Any]]
@@ -43,8 +45,6 @@ SMALLEST: dict[str, dict[str, Any]] = {
         "level": "A1",
         "startTime": AT,
         "durationMinutes": 15,
-        "maxParticipants": 8,
-        "minParticipants": 2,
         "isActive": True,
         "createdAt": AT,
         "updatedAt": AT,
@@ -82,6 +82,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
 RECORDING = {"userId": "anna", "url": "https://example.org", "startTime": AT}
 OPTIONAL: dict[str, dict[str, Any]] = {
     "timeslots": {
+        "maxParticipants": 8,
+        "minParticipants": 2,
         "recurrence": "daily",
         "timezone": "Europe/Paris",
         "seriesId": ObjectId(),
@@ -120,16 +122,16 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "level": NOT_A_LEVEL,
         "startTime": NOT_A_DATE,
         "durationMinutes": (20, 0, 15.0, "15", None),
-        "maxParticipants": (1, 51, 8.0, "8", None),
-        "minParticipants": (1, 51, 2.0, "2", None),
-        "recurrence": ("monthly", "", None),
+        "maxParticipants": (1, 51, 8.0, "8"),
+        "minParticipants": (1, 51, 2.0, "2"),
+        "recurrence": ("monthly", ""),
         "isActive": NOT_A_BOOLEAN,
         "createdAt": NOT_A_DATE,
         "updatedAt": NOT_A_DATE,
-        "timezone": ("", 1, None),
-        "seriesId": NOT_AN_ID,
-        "sessionId": NOT_AN_ID,
-        "registeredCount": (-1, 0.0, None),
+        "timezone": ("", 1),
+        "seriesId": NOT_AN_ID[:-1],
+        "sessionId": NOT_AN_ID[:-1],
+        "registeredCount": (-1, 0.0),
         "unknown": (1,),
     },
     "registrations": {
@@ -138,7 +140,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "userId": NOT_A_USER,
         "status": ("booked", "", None),
         "registeredAt": NOT_A_DATE,
-        "cancelledAt": NOT_A_DATE,
+        "cancelledAt": NOT_A_DATE[:-1],
         "unknown": (1,),
     },
     "sessions": {
@@ -237,6 +239,23 @@ async def test_what_is_put_in_by_hand_is_taken(raw: Raw, collection: str) -> Non
         raw[collection].insert_one({**smallest, name: value})
         raw[collection].delete_many({})
     raw[collection].insert_one(full)
+
+
+@pytest.mark.parametrize("collection", ["timeslots", "registrations"])
+async def test_null_stands_for_no_value_where_others_write(raw: Raw, collection: str) -> None:
+    raw[collection].insert_one({**SMALLEST[collection], **dict.fromkeys(OPTIONAL[collection])})
+
+
+async def test_a_slot_put_in_by_hand_has_the_defaults_and_can_be_claimed(database: Database, raw: Raw) -> None:
+    nulls = dict.fromkeys(OPTIONAL["timeslots"])
+    key = raw["timeslots"].insert_one({**SMALLEST["timeslots"], **nulls}).inserted_id
+    catalog = MongoCatalog(database)
+    slot = await catalog.slot(SlotId(str(key)))
+    assert slot is not None
+    assert (slot.max_participants, slot.min_participants, slot.timezone) == (8, 2, "UTC")
+    session_id = SessionId(str(ObjectId()))
+    assert await catalog.claim_session(slot.id, session_id) == session_id
+    assert await catalog.claim_session(slot.id, SessionId(str(ObjectId()))) == session_id
 
 
 @pytest.mark.parametrize("collection", NAMES)

@@ -11,10 +11,10 @@ from tests.services.harness import Node, World
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     with capture_logs() as logs:
-        world = World()
+        world = World(logs)
         yield world
         await world.close()
-    defects = [entry for entry in logs if entry["log_level"] == "error" and entry["event"] not in world.tolerated]
+    defects = [entry for entry in world.logs if entry["log_level"] == "error" and entry["event"] not in world.tolerated]
     assert defects == []
 
 

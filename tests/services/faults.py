@@ -75,6 +75,10 @@ class Line:
         """Decide the next appends: one that has a fate never answers."""
         self._fates.extend(fates)
 
+    def forgive(self) -> None:
+        """Lose nothing that was not lost yet."""
+        self._fates.clear()
+
     async def land(self) -> AbstractSet[CommitId]:
         """Let everything arrive that was late; return the commits that are in the journal then."""
         late, self.late = self.late, []
@@ -118,9 +122,9 @@ class Line:
         await self._ask()
         return await self._journal.read(session_id, after)
 
-    async def events_after(self, session_id: SessionId, after: int) -> Sequence[SealedEvent]:
+    async def events_after(self, session_id: SessionId, after: int, limit: int | None = None) -> Sequence[SealedEvent]:
         await self._ask()
-        return await self._journal.events_after(session_id, after)
+        return await self._journal.events_after(session_id, after, limit)
 
     async def session_ids(self) -> AsyncIterator[SessionId]:
         await self._ask()

@@ -1,6 +1,5 @@
 """Coordinators without transports: any number of nodes over one database in memory, on a clock that stands still.
 
-    world = World()
     node = world.node("a0")
     session = await world.open_session(node, [ANNA, BEN])
     anna = node.client(ANNA, session)
@@ -20,6 +19,7 @@ from coordinator.adapters.memory.clock import ManualClock, settle
 from coordinator.adapters.memory.ids import SequentialIds
 from coordinator.adapters.memory.journal import MemoryJournal
 from coordinator.domain.commands import Command
+from coordinator.domain.errors import NotInSessionError
 from coordinator.domain.events import Actor, DisconnectReason, Event, Role
 from coordinator.domain.evolve import fold
 from coordinator.domain.ids import ConnectionId, NodeId, SessionId, SlotId, UserId, connection_id
@@ -64,12 +64,13 @@ class Client:
     """A user's connection. Asks one thing after the other, as the transports do, and checks what it is told.
 
     Attributes:
+        node: Where it is connected.
         heard: Everything that it was sent, in order.
         position: The `seq` up to which it knows the session.
     """
 
     def __init__(self, node: "Node", user: UserId, session: SessionId, connection: ConnectionId) -> None:
-        self._node = node
+        self.node = node
         self._connection_id = connection
         self._user_id = user
         self._order = asyncio.Lock()
@@ -88,8 +89,9 @@ class Client:
         return self._user_id
 
     def tell(self, events: Sequence[SealedEvent]) -> None:
-        """Take the events of a commit."""
-        assert not self.is_closed, "events for a closed connection"
+        """Take the events of a commit; a closed connection takes everything silently."""
+        if self.is_closed:
+            return
         for sealed in events:
             assert sealed.event.seq == self.position + 1, f"{sealed.event.seq} after {self.position}"
             self.position = sealed.event.seq
@@ -118,20 +120,21 @@ class Client:
         """What it was sent besides events."""
         return [item for item in self.heard if isinstance(item, Note)]
 
-    @property
-    def is_listening(self) -> bool:
+    def listens(self) -> bool:
         """Whether it is a subscriber of the session's room."""
-        room = self._node.rooms.peek(self.session)
+        room = self.node.rooms.peek(self.session)
         return room is not None and room.subscribers.get(self.connection_id) is self
 
     async def join(self, after: int | None = None) -> View:
         async with self._order:
-            view = await self._node.participation.join(self.actor, self, self.session, after)
+            if self.is_closed:
+                raise NotInSessionError("this connection is closed")
+            view = await self.node.participation.join(self.actor, self, self.session, after)
             return self._see(view, after)
 
     async def sync(self, after: int) -> View:
         async with self._order:
-            view = await self._node.participation.catch_up(self, self.session, after)
+            view = await self.node.participation.catch_up(self, self.session, after)
             assert view.seq == self.position
             return self._see(view, after)
 
@@ -148,21 +151,21 @@ class Client:
 
     async def leave(self) -> int:
         async with self._order:
-            return await self._node.participation.leave(self.actor, self, self.session)
+            return await self.node.participation.leave(self.actor, self, self.session)
 
     def media(self, *, camera: bool | None = None, mic: bool | None = None) -> asyncio.Future[int]:
-        return self._node.participation.set_media(self.actor, self, self.session, camera, mic)
+        return self.node.participation.set_media(self.actor, self, self.session, camera, mic)
 
     def consent(self, granted: bool, policy: str | None = None) -> asyncio.Future[int]:
-        return self._node.participation.set_consent(self.actor, self, self.session, granted, policy)
+        return self.node.participation.set_consent(self.actor, self, self.session, granted, policy)
 
     def signal(self, to: UserId, data: Any = None) -> None:
-        self._node.participation.signal(self.actor, self, self.session, to, data)
+        self.node.participation.signal(self.actor, self, self.session, to, data)
 
     async def drop(self, reason: DisconnectReason = DisconnectReason.CONNECTION_CLOSED) -> None:
         """The connection is gone; as the transports do, wait for what is under way on it. What follows comes later."""
         async with self._order:
-            self._node.participation.disconnect(self.user_id, self, self.session, reason)
+            self.node.participation.disconnect(self.user_id, self, self.session, reason)
 
     async def vanish(self) -> None:
         """The connection is gone, and everything that follows from it at once has happened."""
@@ -258,7 +261,8 @@ class Node:
 class World:
     """One database, one clock, and the nodes that share them. It begins when the lobby of a slot at `START` opens."""
 
-    def __init__(self) -> None:
+    def __init__(self, logs: Sequence[Mapping[str, Any]]) -> None:
+        self.logs = logs
         self.clock = ManualClock(START + LOBBY)
         self.journal = MemoryJournal()
         self.catalog = ShakyCatalog()

@@ -80,7 +80,7 @@ async def test_a_session_starts_when_the_last_missing_participant_comes(
 async def test_too_few_end_it(world: World, node: Node, session: SessionId) -> None:
     (anna,) = await node.joined(session, ANNA)
     await world.at(NO_SHOW - MOMENT)
-    assert anna.is_listening
+    assert anna.listens()
     await world.at(NO_SHOW)
     assert await end_reason(world, session, START + NO_SHOW) is EndReason.NOT_ENOUGH_PARTICIPANTS
     assert anna.kinds == ["session_ended", "participant_left"]
@@ -145,9 +145,7 @@ async def test_participants_are_told_before_the_end(world: World, node: Node, se
     assert anna.kinds[-4:] == ["session_ended", *["participant_left"] * 3]
 
 
-async def test_every_notice_comes_once_however_the_deadline_moves(
-    world: World, node: Node, session: SessionId
-) -> None:
+async def test_every_notice_comes_once_however_the_deadline_moves(world: World, node: Node, session: SessionId) -> None:
     anna, ben = await started(world, node, session)
     for turn in range(20):
         await world.at(END - seconds(400 - 20 * turn))

@@ -238,7 +238,7 @@ async def test_an_opening_of_unknown_outcome_is_found_by_those_who_come_next(
     anna = node.client(ANNA, session)
     node.line.is_read_only = False
     if lands:
-        assert (await node.rooms.room_or_new(session)).is_stale
+        assert [room.state for room in node.rooms.loaded] == [None]
         await node.line.land()
     else:
         with pytest.raises(NotFoundError):

@@ -49,7 +49,7 @@ async def test_a_late_departure_of_the_older_connection_changes_nothing(
     await old.vanish()
     assert await soon(old.leave()) == 4
     assert len(await world.log(session)) == 4
-    assert new.is_listening
+    assert new.listens()
     assert await soon(ben.media(mic=True)) == 5
     assert new.kinds == ["mic_changed"]
 
@@ -87,8 +87,8 @@ async def test_the_newest_wins_also_while_the_older_waits_for_its_seat(
     else:
         await soon(first)
     assert old.notes == replaced(session)
-    assert not old.is_listening
-    assert new.is_listening
+    assert not old.listens()
+    assert new.listens()
     assert await held_by(world, new)
     await old.vanish()
     assert await held_by(world, new)
@@ -112,7 +112,7 @@ async def test_a_lost_connection_is_shown_at_once_and_its_seat_is_held(
     anna, ben = await node.joined(session, ANNA, BEN)
     await soon(anna.media(camera=True))
     await anna.drop(DisconnectReason.PING_TIMEOUT)
-    assert not anna.is_listening, "it is not sent anything from here on"
+    assert not anna.listens(), "it is not sent anything from here on"
     await world.settle()
     gone = ben.events[-1].body
     assert isinstance(gone, ParticipantDisconnected)
@@ -141,7 +141,7 @@ async def test_leaving_twice_is_leaving_once(world: World, node: Node, session: 
     anna, ben = await node.joined(session, ANNA, BEN)
     assert await soon(anna.leave()) == 4
     assert anna.kinds == ["participant_joined", "participant_left"], "who leaves hears of it"
-    assert not anna.is_listening
+    assert not anna.listens()
     assert await soon(anna.leave()) == 4
     await anna.vanish()
     assert ben.kinds == ["participant_left"]
@@ -157,11 +157,11 @@ async def test_a_leave_that_was_unavailable_can_be_repeated(world: World, node: 
     await world.clock.advance(10)
     with pytest.raises(UnavailableError):
         await soon(leaving)
-    assert anna.is_listening
+    assert anna.listens()
     node.line.is_cut = False
     await node.line.land()
     assert await soon(anna.leave()) == 3
-    assert not anna.is_listening
+    assert not anna.listens()
     assert anna.kinds == ["participant_left"]
 
 
@@ -169,7 +169,7 @@ async def test_leaving_an_ended_session_is_no_error(node: Node, session: Session
     (anna,) = await node.joined(session, ANNA)
     end = await node.do(session, END_IT)
     assert await soon(anna.leave()) == end
-    assert not anna.is_listening
+    assert not anna.listens()
 
 
 async def test_a_departure_while_a_join_is_under_way_leaves_no_ghost(
@@ -186,7 +186,7 @@ async def test_a_departure_while_a_join_is_under_way_leaves_no_ghost(
     await soon(joining)
     await soon(dropping)
     await world.settle()
-    assert not anna.is_listening
+    assert not anna.listens()
     assert (await world.kinds(session))[1:] == ["participant_joined", "participant_disconnected"]
     await world.clock.advance(GRACE.total_seconds())
     assert (await world.state(session)).seats_taken == 0
@@ -227,7 +227,7 @@ async def test_a_cancelled_join_leaves_nobody_listening(world: World, node: Node
     joining.cancel()
     node.line.release()
     await anna.vanish()
-    assert not anna.is_listening
+    assert not anna.listens()
     assert (await world.state(session)).participants[ANNA].presence is Presence.AWAY
     await world.clock.advance(1)
     node.rooms.drop_idle()

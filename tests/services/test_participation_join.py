@@ -1,4 +1,4 @@
-"""Joining: what a subscriber is given, and that nothing is lost or doubled between that and the first event after it."""
+"""Joining: what a subscriber is given, and that nothing is lost or doubled between that and the next event."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ def replayed(view: View) -> list[Event]:
 
 async def talk(client: Client, events: int) -> None:
     """Let `events` events happen."""
-    room = await client._node.room(client.session)
+    room = await client.node.room(client.session)
     before = room.seq
     answers = [client.media(mic=turn % 2 == 0) for turn in range(events)]
     await soon(asyncio.gather(*answers))
@@ -172,7 +172,7 @@ async def test_nothing_is_lost_or_doubled_when_the_missed_events_must_be_read(
 async def test_a_journal_that_is_away_once_the_seat_is_taken_only_needs_a_repeated_join(
     world: World, node: Node, session: SessionId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(session: SessionId, after: int) -> list[SealedEvent]:
+    async def away(*_: object) -> list[SealedEvent]:
         raise OutcomeUnknownError
 
     anna, ben = await node.joined(session, ANNA, BEN)
@@ -182,16 +182,14 @@ async def test_a_journal_that_is_away_once_the_seat_is_taken_only_needs_a_repeat
     monkeypatch.setattr(node.line, "events_after", away)
     with pytest.raises(UnavailableError):
         await soon(again.join(anna.position))
-    assert not again.is_listening
+    assert not again.listens()
     monkeypatch.undo()
     view = await soon(again.join(anna.position))
     assert replayed(view) == (await world.log(session))[anna.position :]
     assert (await world.kinds(session)).count("participant_reconnected") == 1
 
 
-async def test_a_join_that_was_unavailable_succeeds_when_repeated(
-    world: World, node: Node, session: SessionId
-) -> None:
+async def test_a_join_that_was_unavailable_succeeds_when_repeated(world: World, node: Node, session: SessionId) -> None:
     (ben,) = await node.joined(session, BEN)
     anna = node.client(ANNA, session)
     node.line.is_cut = True
@@ -199,7 +197,7 @@ async def test_a_join_that_was_unavailable_succeeds_when_repeated(
     await world.clock.advance(10)
     with pytest.raises(UnavailableError):
         await soon(joining)
-    assert not anna.is_listening
+    assert not anna.listens()
     node.line.is_cut = False
     assert (await soon(anna.join())).seq == 3
     assert ben.kinds == ["participant_joined"]
@@ -212,7 +210,7 @@ async def test_only_registered_users_take_a_seat(world: World, node: Node, sessi
         client = node.client(stranger, session)
         with pytest.raises(NotRegisteredError):
             await soon(client.join())
-        assert not client.is_listening
+        assert not client.listens()
     await world.register(slot, user(2))
     assert (await soon(node.client(user(2), session).join())).seq == 2
 
@@ -223,9 +221,7 @@ async def test_registration_may_not_be_required(world: World) -> None:
     assert (await soon(node.client(user(1), session).join())).seq == 2
 
 
-async def test_who_holds_a_seat_needs_no_catalogue_to_come_back(
-    world: World, node: Node, session: SessionId
-) -> None:
+async def test_who_holds_a_seat_needs_no_catalogue_to_come_back(world: World, node: Node, session: SessionId) -> None:
     (anna,) = await node.joined(session, ANNA)
     await anna.vanish()
     world.catalog.is_cut = True
@@ -253,7 +249,7 @@ async def test_an_ended_session_and_a_removed_user_are_refused(node: Node, sessi
     late = node.client(BEN, session)
     with pytest.raises(SessionEndedError):
         await soon(late.join())
-    assert not late.is_listening
+    assert not late.listens()
 
 
 async def test_who_is_removed_in_the_commit_of_its_own_join_never_listens(
@@ -271,7 +267,7 @@ async def test_who_is_removed_in_the_commit_of_its_own_join_never_listens(
     assert await soon(removal) == 5
     with pytest.raises(RemovedError):
         await soon(joining)
-    assert not anna.is_listening
+    assert not anna.listens()
     assert (await world.journal.read(session))[-1].seq == 4
 
 
@@ -287,7 +283,7 @@ async def test_who_is_removed_right_after_its_join_was_written_is_closed(
     assert (await soon(joining)).seq == 2
     assert await soon(removal) == 3
     assert anna.kinds == ["participant_left", "closed"]
-    assert not anna.is_listening
+    assert not anna.listens()
 
 
 async def test_catching_up_gives_what_was_missed(world: World, node: Node, session: SessionId) -> None:
@@ -297,7 +293,7 @@ async def test_catching_up_gives_what_was_missed(world: World, node: Node, sessi
     for after in range(9):
         assert replayed(await soon(anna.sync(after))) == log[after:]
     assert (await soon(anna.sync(99))).snapshot == await world.expected_documents(session)
-    assert anna.is_listening
+    assert anna.listens()
 
 
 async def test_catching_up_while_much_happens_leaves_no_gap(world: World, node: Node, session: SessionId) -> None:

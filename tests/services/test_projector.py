@@ -29,9 +29,7 @@ async def test_documents_follow_within_the_window(world: World, node: Node, sess
     assert (await world.documents(session)).session.seq == 2
 
 
-async def test_many_commits_become_one_write_of_the_last_state(
-    world: World, node: Node, session: SessionId
-) -> None:
+async def test_many_commits_become_one_write_of_the_last_state(world: World, node: Node, session: SessionId) -> None:
     await node.do(session, join(ANNA), join(BEN))
     for turn in range(20):
         await node.do(session, media(ANNA, mic=turn % 2 == 0))
@@ -130,9 +128,7 @@ async def test_a_room_is_kept_until_its_documents_are_written(world: World, node
     assert node.rooms.loaded == []
 
 
-async def test_a_node_that_is_behind_does_not_set_documents_back(
-    world: World, node: Node, session: SessionId
-) -> None:
+async def test_a_node_that_is_behind_does_not_set_documents_back(world: World, node: Node, session: SessionId) -> None:
     behind = world.node("b0")
     await behind.do(session, join(ANNA))
     await node.do(session, join(BEN), join(CLEO), END_IT)
@@ -165,6 +161,30 @@ async def test_changes_during_a_write_follow_in_the_next(
     assert (await node.room(session)).projected_seq == 2
     await world.clock.advance(WINDOW_SECONDS)
     assert await world.documents(session) == await world.expected_documents(session)
+
+
+async def test_a_store_that_is_slow_is_left_alone_as_long_as_it_took(
+    world: World, node: Node, session: SessionId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = world.projections.write
+
+    async def slow(*documents: object) -> None:
+        await world.clock.sleep(0.4)
+        await write(*documents)  # type: ignore[arg-type]
+
+    async def lag() -> float:
+        """How long a change takes to be seen."""
+        began = world.clock.now()
+        seq = await node.do(session, media(ANNA, mic=not (await world.state(session)).participants[ANNA].mic_enabled))
+        while (await world.documents(session)).session.seq < seq:
+            await world.clock.advance(0.01)
+        return (world.clock.now() - began).total_seconds()
+
+    await node.do(session, join(ANNA))
+    monkeypatch.setattr(world.projections, "write", slow)
+    assert [await lag(), await lag()] == pytest.approx([0.45, 0.8], abs=0.02)
+    monkeypatch.undo()
+    assert [await lag(), await lag()] == pytest.approx([0.4, 0.05], abs=0.02)
 
 
 async def test_a_last_flush_before_the_end_writes_everything(world: World, node: Node, session: SessionId) -> None:

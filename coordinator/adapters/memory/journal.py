@@ -70,14 +70,14 @@ class MemoryJournal:
         commits = self._in_order(session_id)
         return commits[bisect.bisect_right(commits, after, key=lambda commit: commit.seq) :]
 
-    async def events_after(self, session_id: SessionId, after: int) -> Sequence[SealedEvent]:
-        """Return a session's events with a higher `seq` than `after`, in order; `after` may lie inside a commit."""
+    async def events_after(self, session_id: SessionId, after: int, limit: int | None = None) -> Sequence[SealedEvent]:
+        """Return at most `limit` of a session's events with a higher `seq` than `after`, in order."""
         await asyncio.sleep(0)
         commits = self._in_order(session_id)
         # The last commit that begins at or before `after` may reach beyond it.
         first = max(0, bisect.bisect_right(commits, after, key=lambda commit: commit.seq) - 1)
         events = chain.from_iterable(commit.events for commit in commits[first:])
-        return [sealed for sealed in events if sealed.event.seq > after]
+        return [sealed for sealed in events if sealed.event.seq > after][:limit]
 
     async def session_ids(self) -> AsyncIterator[SessionId]:
         """Go through all sessions that have a commit, in no particular order."""

@@ -59,7 +59,7 @@ class MongoCatalog:
             The id that the slot has now; None if it is inactive or does not exist.
         """
         key = ObjectId(slot_id)
-        unclaimed = {"_id": key, "isActive": True, "sessionId": {"$exists": False}}
+        unclaimed = {"_id": key, "isActive": True, "sessionId": None}  # null, or missing
         while True:
             with unanswered_is_unknown():
                 result = await self._slots.update_one(unclaimed, {"$set": {"sessionId": ObjectId(session_id)}})
@@ -68,7 +68,7 @@ class MongoCatalog:
                 document = await self._slots.find_one({"_id": key}, {"isActive": True, "sessionId": True})
             if document is None or not document["isActive"]:
                 return None
-            if "sessionId" in document:
+            if document.get("sessionId") is not None:
                 return SessionId(str(document["sessionId"]))
             # It was made active again between the two looks at it: now it can be claimed.
 

@@ -86,6 +86,7 @@ def _write(model: Model) -> Document:
 
 
 def _read(document: Mapping[str, Any], model: type[_AnyModel]) -> _AnyModel:
-    plain = {name: str(value) if isinstance(value, ObjectId) else value for name, value in document.items()}
+    present = {name: value for name, value in document.items() if value is not None}
+    plain = {name: str(value) if isinstance(value, ObjectId) else value for name, value in present.items()}
     plain["id"] = plain.pop("_id")
     return msgspec.convert(plain, model)

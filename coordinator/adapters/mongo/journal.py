@@ -66,18 +66,23 @@ class MongoJournal:
 
     async def read(self, session_id: SessionId, after: int = 0) -> Sequence[Commit]:
         """Return a session's commits after the one that ends with event `after`, in order (0: all)."""
-        query = {"sessionId": ObjectId(session_id), "seq": {"$gt": after}}
+        return await self._commits(session_id, {"$gt": after})
+
+    async def _commits(self, session_id: SessionId, seqs: Mapping[str, int]) -> Sequence[Commit]:
+        query = {"sessionId": ObjectId(session_id), "seq": seqs}
         with unanswered_is_unknown():
             found = await self._events.find(query).sort("seq", pymongo.ASCENDING).to_list(None)
         return [_read_commit(document) for document in found]
 
-    async def events_after(self, session_id: SessionId, after: int) -> Sequence[SealedEvent]:
-        """Return a session's events with a higher `seq` than `after`, in order; `after` may lie inside a commit."""
-        commits = list(await self.read(session_id, after))
+    async def events_after(self, session_id: SessionId, after: int, limit: int | None = None) -> Sequence[SealedEvent]:
+        """Return at most `limit` of a session's events with a higher `seq` than `after`, in order."""
+        # A commit stands at its first event's seq, so none that begins later can hold an event of the page.
+        bound = {} if limit is None else {"$lte": after + limit}
+        commits = list(await self._commits(session_id, {"$gt": after, **bound}))
         if after > 0 and (not commits or commits[0].seq != after + 1):
             commits[:0] = await self._commit_holding(session_id, after)
         events = chain.from_iterable(commit.events for commit in commits)
-        return [sealed for sealed in events if sealed.event.seq > after]
+        return [sealed for sealed in events if sealed.event.seq > after][:limit]
 
     async def _commit_holding(self, session_id: SessionId, seq: int) -> list[Commit]:
         """Return the last commit that begins at or before event `seq`, if it can reach that far."""

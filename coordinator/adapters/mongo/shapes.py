@@ -1,8 +1,8 @@
 """The shape of each collection: its validator and its indexes, as tables (SPEC section 1).
 
 Owns what a document may look like in the database, for us and for foreign tools alike. What no validator checks (that
-`minParticipants` is not above `maxParticipants`, say) is a rule, and rules are the domain's. Fields that this project
-added to the model are never required, so that slots and registrations can be put in by hand.
+`minParticipants` is not above `maxParticipants`, say) is a rule, and rules are the domain's. Slots and registrations
+can be put in by hand: fields that have a default, or that this project added to the model, may be missing or null.
 """
 
 from enum import StrEnum
@@ -75,6 +75,18 @@ def _integer(minimum: int, maximum: int | None = None) -> _Schema:
     return {"bsonType": ["int", "long"], **bounds}
 
 
+def _or_null(schemas: dict[str, _Schema]) -> dict[str, _Schema]:
+    """Let each of these be null as well, which many tools write for a field without a value."""
+    return {name: _nullable(schema) for name, schema in schemas.items()}
+
+
+def _nullable(schema: _Schema) -> _Schema:
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    types = schema["bsonType"]
+    return {**schema, "bsonType": [*(types if isinstance(types, list) else [types]), "null"]}
+
+
 _OBJECT_ID: _Schema = {"bsonType": "objectId"}
 _DATE: _Schema = {"bsonType": "date"}
 _BOOLEAN: _Schema = {"bsonType": "bool"}
@@ -92,19 +104,21 @@ TIMESLOTS = CollectionShape(
             "level": _one_of(Level),
             "startTime": _DATE,
             "durationMinutes": {"bsonType": ["int", "long"], "enum": list(DURATIONS_MINUTES)},
-            "maxParticipants": _integer(2, 50),
-            "minParticipants": _integer(2, 50),
             "isActive": _BOOLEAN,
             "createdAt": _DATE,
             "updatedAt": _DATE,
         },
-        {
-            "recurrence": _one_of(Recurrence),
-            "timezone": _TEXT,
-            "seriesId": _OBJECT_ID,
-            "sessionId": _OBJECT_ID,
-            "registeredCount": _integer(0),
-        },
+        _or_null(
+            {
+                "maxParticipants": _integer(2, 50),
+                "minParticipants": _integer(2, 50),
+                "recurrence": _one_of(Recurrence),
+                "timezone": _TEXT,
+                "seriesId": _OBJECT_ID,
+                "sessionId": _OBJECT_ID,
+                "registeredCount": _integer(0),
+            }
+        ),
     ),
     (_index("targetLanguageCode", "level", "startTime"), _index("startTime", "isActive")),
 )
@@ -119,7 +133,7 @@ REGISTRATIONS = CollectionShape(
             "status": _one_of(RegistrationStatus),
             "registeredAt": _DATE,
         },
-        {"cancelledAt": _DATE},
+        _or_null({"cancelledAt": _DATE}),
     ),
     (_index("timeSlotId", "status"), _index("userId", "status"), _index("timeSlotId", "userId", unique=True)),
 )

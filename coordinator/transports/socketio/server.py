@@ -3,11 +3,12 @@
 - Every packet to a client goes through the client's one queue, put there without waiting: order is the order of calls.
 - The queue counts its bytes, so that a client that does not read can be disconnected.
 - Events reach the namespace with their raw arguments; names that python-socketio reserves do not get through.
-- Messages over the size limit are refused by code; packets that are not Socket.IO end that one connection.
+- Events that are too large, binary or not JSON are refused by code; what is not Socket.IO ends that one connection.
 - WebSocket compression is off: it costs four times the memory per connection.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ import socketio
 import socketio.packet
 from aiohttp import web
 
-from coordinator.domain.errors import InvalidRequestError, PayloadTooLargeError
+from coordinator.domain.errors import CoordinatorError, InvalidRequestError, PayloadTooLargeError
 from coordinator.protocol.codec import encode, refusal
 from coordinator.telemetry import get_logger
 
@@ -29,6 +30,9 @@ _HARD_LIMIT_FACTOR = 4
 _PING_INTERVAL_SECONDS = 10
 _PING_TIMEOUT_SECONDS = 10
 _RESERVED = frozenset({"connect", "disconnect", "connect_error"})
+_BINARY = (str(socketio.packet.BINARY_EVENT), str(socketio.packet.BINARY_ACK))
+_EVENT_HEADER = re.compile(r"(?:2|5\d{1,10}-)(?:(?P<namespace>/[^,]*),)?(?P<id>\d{1,15})?(?!\d)")
+"""What stands before the JSON of an event: type, attachments, namespace, id of the ack."""
 
 # A long-polling client sends what has gathered in one request; beyond this number Engine.IO would drop all of it
 # without a word. The size of the request bounds it anyway.
@@ -213,21 +217,36 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
             asyncio.get_running_loop().call_soon(engine_socket.queue.put_nowait, None)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        try:
-            if isinstance(data, str | bytes) and len(data) > self._message_bytes:
-                self._refuse_large(eio_sid, data)
-            else:
-                await super()._handle_eio_message(eio_sid, data)
-        except Exception as error:  # noqa: BLE001 - whatever a client sends must not end more than its own connection
-            _log.info("malformed_packet", error=str(error)[:200])
-            await self.close_engine(eio_sid)
-
-    def _refuse_large(self, eio_sid: str, data: str | bytes) -> None:
-        error = PayloadTooLargeError(f"a message may have {self._message_bytes} bytes, this one has {len(data)}")
         if isinstance(data, bytes):
-            raise error  # an attachment: nothing to answer to
-        packet = self.packet_class(encoded_packet=data)
-        self._acknowledge(eio_sid, packet.namespace or "/", packet.id, refusal(error))
+            return  # an attachment; the event that announced it has been refused
+        try:
+            if isinstance(data, str):
+                self._check_readable(data)
+            await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:  # noqa: BLE001 - whatever a client sends must not end more than its own connection
+            if not self._refused(eio_sid, data, error):
+                _log.info("malformed_packet", error=str(error)[:200])
+                await self.close_engine(eio_sid)
+
+    def _check_readable(self, data: str) -> None:
+        size = len(data) if data.isascii() else len(data.encode())
+        if size > self._message_bytes:
+            raise PayloadTooLargeError(f"a message may have {self._message_bytes} bytes, this one has {size}")
+        if data.startswith(_BINARY):
+            raise InvalidRequestError("nothing that can be sent here is binary")
+
+    def _refused(self, eio_sid: str, data: Any, error: Exception) -> bool:
+        """Refuse an event that cannot be read, if it is one and comes from someone who may send any."""
+        header = _EVENT_HEADER.match(data) if isinstance(data, str) else None
+        if header is None:
+            return False
+        namespace = header["namespace"] or "/"
+        if not self.manager.is_connected(self.manager.sid_from_eio_sid(eio_sid, namespace), namespace):
+            return False
+        if not isinstance(error, CoordinatorError):
+            error = InvalidRequestError("an event is JSON: an array of its name and one object")
+        self._acknowledge(eio_sid, namespace, int(header["id"]) if header["id"] else None, refusal(error))
+        return True
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
         namespace = namespace or "/"
