@@ -32,8 +32,8 @@ err = Console(stderr=True, highlight=False)
 """Standard error: what went wrong, and what to do."""
 
 
-def settings_from(config: Path | None, **flags: Any) -> Settings:
-    """Read settings; flags are given as `section__field` and count only where they are not None.
+def settings_from(config: Path | None, mongo_url: str | None, data_dir: Path | None, **flags: Any) -> Settings:
+    """Read settings, with the options that commands share and further flags as `section__field`; None is not given.
 
     Raises:
         SettingsError: A setting is unknown or wrong.
@@ -44,7 +44,8 @@ def settings_from(config: Path | None, **flags: Any) -> Settings:
             raise SettingsError([f"--config: there is no file {config}"])
         files.append(config)
     dotted = {name.replace("__", ".", 1): value for name, value in flags.items()}
-    return load_settings(files=files, environ=os.environ, flags=dotted)
+    shared = {"mongo.url": mongo_url, "mongo.data_dir": None if data_dir is None else str(data_dir)}
+    return load_settings(files=files, environ=os.environ, flags={**shared, **dotted})
 
 
 @contextmanager

@@ -17,9 +17,7 @@ from coordinator.settings import Settings
 def demo(mongo_url: MongoUrlOption = None, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
     """Offer a slot that starts in one minute, with registered demo users, and print their tokens."""
     with told_failures():
-        settings = settings_from(
-            config, mongo__url=mongo_url, mongo__data_dir=None if data_dir is None else str(data_dir)
-        )
+        settings = settings_from(config, mongo_url, data_dir)
         offer = run(_seed(settings))
         describe_demo(offer, f"http://{settings.server.host}:{settings.server.port}")
 

@@ -34,9 +34,7 @@ class Finding(NamedTuple):
 def doctor(mongo_url: MongoUrlOption = None, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
     """Check settings, database, indexes and port; exits with 1 if something needs doing."""
     with told_failures():
-        settings = settings_from(
-            config, mongo__url=mongo_url, mongo__data_dir=None if data_dir is None else str(data_dir)
-        )
+        settings = settings_from(config, mongo_url, data_dir)
         findings = [Finding("settings", "read without error"), _secret(settings), _port(settings)]
         findings += run(_database(settings))
     for item in findings:

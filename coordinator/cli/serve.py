@@ -24,12 +24,7 @@ def serve(
     """Run a coordinator until it is told to stop. Without --mongo-url it brings its own database."""
     with told_failures():
         settings = settings_from(
-            config,
-            server__host=host,
-            server__port=port,
-            mongo__url=mongo_url,
-            mongo__data_dir=None if data_dir is None else str(data_dir),
-            redis__url=redis_url,
+            config, mongo_url, data_dir, server__host=host, server__port=port, redis__url=redis_url
         )
         configure_logging(settings.log.level, settings.log.format)
         secret_was_set = settings.auth.secret is not None

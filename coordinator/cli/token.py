@@ -48,9 +48,7 @@ def token(
     if not 0 < len(sub) <= USER_ID_MAX_LENGTH:
         raise typer.BadParameter(f"a user id has 1 to {USER_ID_MAX_LENGTH} characters", param_hint="--sub")
     with told_failures():
-        settings = settings_from(
-            config, mongo__url=mongo_url, mongo__data_dir=None if data_dir is None else str(data_dir)
-        )
+        settings = settings_from(config, mongo_url, data_dir)
         folder = Path(settings.mongo.data_dir)
         if settings.auth.secret is None and settings.mongo.url is None and read_secret(folder) is None:
             typer.echo(f"note: made a development secret in {folder.resolve()}", err=True)

@@ -30,9 +30,7 @@ def verify(
     if session is not None and not is_object_id(session):
         raise typer.BadParameter("a session id has 24 hexadecimal digits")
     with told_failures():
-        settings = settings_from(
-            config, mongo__url=mongo_url, mongo__data_dir=None if data_dir is None else str(data_dir)
-        )
+        settings = settings_from(config, mongo_url, data_dir)
         verdicts = run(_verify(settings, SessionId(session) if session else None, repair=repair))
     bad = [verdict for verdict in verdicts if verdict.flaws and not verdict.repaired]
     commits, events = sum(item.commits for item in verdicts), sum(item.events for item in verdicts)

@@ -41,9 +41,7 @@ def watch(
     if not is_object_id(session):
         raise typer.BadParameter("a session id has 24 hexadecimal digits", param_hint="SESSION")
     with told_failures():
-        settings = settings_from(
-            config, mongo__url=mongo_url, mongo__data_dir=None if data_dir is None else str(data_dir)
-        )
+        settings = settings_from(config, mongo_url, data_dir)
         address = url or f"http://{settings.server.host}:{settings.server.port}"
 
         def sign() -> str:

@@ -239,7 +239,7 @@ async def test_a_defect_in_the_decider_is_answered_and_harms_nobody_else(
     monkeypatch.setattr(committer, "decide", broken)
     before, defect, after = [await node.submit(one, command) for command in (leave(ANNA), remove(BEN), join(CLEO))]
     elsewhere = await node.submit(other, join(ANNA))
-    assert await soon(asyncio.gather(*(before, after, elsewhere))) == [4, 5, 2]
+    assert [await soon(answer) for answer in (before, after, elsewhere)] == [4, 5, 2]
     with pytest.raises(ZeroDivisionError):
         await soon(defect)
     assert len(await world.log(one)) == 5

@@ -102,7 +102,7 @@ async def test_what_the_winner_wrote_can_turn_a_refusal_into_success(world: Worl
     await world.settle()
     await rival.do(session, remove(BEN))
     node.line.release()
-    assert await soon(asyncio.gather(*(first, refused_for_now))) == [5, 6]
+    assert [await soon(answer) for answer in (first, refused_for_now)] == [5, 6]
 
 
 async def test_the_same_command_on_both_nodes_happens_once(world: World, node: Node, rival: Node) -> None:
