@@ -154,11 +154,12 @@ class Coordinator:
         """Let everyone go, write down that they are gone, and stop."""
         self._connections.drain()
         await self._sockets.close_all()
-        await self._errands.wait_idle(_DEPARTURE_SECONDS)
+        all_departed = await self._errands.wait_idle(_DEPARTURE_SECONDS)
         await self._errands.stop()
         with suppress(OutcomeUnknownError):
             await self._projector.flush()
-            await self.recovery.stop()
+            if all_departed:  # otherwise the silence of this node tells others, or its next start, to let them go
+                await self.recovery.stop()
         await self._loops.stop()
 
 

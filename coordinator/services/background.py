@@ -30,11 +30,12 @@ class BackgroundTasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background_task_failed", task=task.get_name(), exc_info=error)
 
-    async def wait_idle(self, seconds: float) -> None:
-        """Wait until no task is left, those that start meanwhile included, at most `seconds`."""
+    async def wait_idle(self, seconds: float) -> bool:
+        """Wait until no task is left, those that start meanwhile included, at most `seconds`; tell whether none is."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._tasks and (left := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait(self._tasks, timeout=left)
+        return not self._tasks
 
     async def stop(self) -> None:
         """Cancel every task and wait for its end."""

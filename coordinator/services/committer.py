@@ -30,6 +30,8 @@ MAX_COMMANDS_PER_COMMIT = 64
 _ENOUGH_EVENTS = 512
 """Events after which no further command joins a commit: readers look back only so far for one (`MAX_COMMIT_EVENTS`)."""
 _LOOKUP_PAUSES_SECONDS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0)
+_LOOKUP_SECONDS = 6.0
+"""No further attempt after this: each may itself take as long as the journal lets an operation take."""
 
 _log = get_logger("committer")
 
@@ -132,7 +134,13 @@ class GroupCommitter:
         batches: list[_Batch] = []
         for session_id in list(self._dirty)[:MAX_ROOMS_PER_FLUSH]:
             room = self._dirty.pop(session_id)
-            batch = await self._prepare(room) if room.pending else None
+            try:
+                batch = await self._prepare(room) if room.pending else None
+            except OutcomeUnknownError as error:
+                # Waiting for the same silence once for each room would keep everybody waiting for minutes.
+                _log.warning("journal_out_of_reach", session=session_id, rooms=len(self._dirty) + 1, error=str(error))
+                self._refuse_everyone([room, *(batch.room for batch in batches)], batches)
+                return
             if batch is not None:
                 room.in_flight = True
                 batches.append(batch)
@@ -149,15 +157,18 @@ class GroupCommitter:
                     batch.room.in_flight = False
 
     async def _prepare(self, room: Room) -> _Batch | None:
-        """Decide a room's commands; None, and everything is answered, where that leaves nothing to write."""
+        """Decide a room's commands; None, and everything is answered, where that leaves nothing to write.
+
+        Raises:
+            OutcomeUnknownError: The room has to be read again first, and the journal does not answer.
+        """
         batch = _Batch(room)
         try:
             if room.is_stale:
                 await self.refresh(room)
             self._decide(batch)
-        except OutcomeUnknownError as error:
-            _log.warning("journal_out_of_reach", session=room.session_id, error=str(error))
-            self._fail(batch, UnavailableError("the database is out of reach; try again"))
+        except OutcomeUnknownError:
+            raise
         except Exception as defect:  # noqa: BLE001
             # Such as an event that this version does not know: this room cannot go on, all others must.
             _log.exception("room_failed", session=room.session_id)
@@ -167,6 +178,16 @@ class GroupCommitter:
                 return batch
             self._answer(batch)
         return None
+
+    def _refuse_everyone(self, rooms: list[Room], batches: list[_Batch]) -> None:
+        """Refuse what waits in any room, decided or not; nothing of it has been written."""
+        failure = UnavailableError("the database is out of reach; try again")
+        for batch in batches:
+            self._answer(batch, failure)
+            batch.room.in_flight = False
+        for room in (*rooms, *self._dirty.values()):
+            self._fail(_Batch(room), failure)
+        self._dirty.clear()
 
     def _fail(self, batch: _Batch, failure: Exception) -> None:
         self._answer(batch, failure)
@@ -227,8 +248,11 @@ class GroupCommitter:
             return set(await self._journal.append(commits))
         except OutcomeUnknownError as error:
             _log.warning("append_outcome_unknown", commits=len(commits), error=str(error))
+        give_up_at = self._clock.monotonic() + _LOOKUP_SECONDS
         for pause in _LOOKUP_PAUSES_SECONDS:
             await self._clock.sleep(pause)
+            if self._clock.monotonic() >= give_up_at:
+                break
             try:
                 written = set(await self._journal.written([commit.id for commit in commits]))
                 missing = [commit for commit in commits if commit.id not in written]

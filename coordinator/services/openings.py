@@ -10,11 +10,13 @@ import msgspec
 
 from coordinator.domain.commands import OpenSession
 from coordinator.domain.deadlines import span
+from coordinator.domain.errors import UnavailableError
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import TimeSlot
 from coordinator.ports.catalog import Catalog
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
+from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.services.rooms import Rooms
 from coordinator.telemetry import get_logger
 
@@ -73,8 +75,15 @@ class Openings:
         waiting = [slot for slot in slots if slot.id not in self._done and (also_over or _end_of(slot) > now)]
         booked = await self._catalog.booked({slot.id for slot in waiting}) if waiting else set()
         for slot in waiting:
-            if slot.id in booked or slot.session_id is not None:
+            if slot.id not in booked and slot.session_id is None:
+                continue
+            try:
                 await self._open_one(slot)
+            except (OutcomeUnknownError, UnavailableError):
+                raise
+            except Exception:  # noqa: BLE001
+                # A defect with one slot, such as a journal that cannot be read, must not keep the others closed.
+                _log.exception("opening_failed", slot=slot.id)
 
     async def _open_one(self, slot: TimeSlot) -> None:
         session_id = slot.session_id or await self._catalog.claim_session(slot.id, SessionId(self._ids.new_id()))

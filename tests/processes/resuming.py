@@ -7,7 +7,8 @@ from typing import Any
 import socketio
 from socketio.exceptions import BadNamespaceError, SocketIOError
 
-CALL_SECONDS = 10
+CALL_SECONDS = 40
+GOODBYE_SECONDS = 3
 
 
 class ResumingClient:
@@ -17,6 +18,7 @@ class ResumingClient:
         first: The `seq` of the first snapshot; everything after it must arrive.
         received: Every event after it, as received.
         acked: (seq, camera) of every acked toggle.
+        refused: Codes of retryable refusals.
         faults: What went against the contract.
     """
 
@@ -25,6 +27,7 @@ class ResumingClient:
         self.first = 0
         self.received: list[dict[str, Any]] = []
         self.acked: list[tuple[int, bool]] = []
+        self.refused: list[str] = []
         self.faults: list[str] = []
         self.resumptions = 0
         self.joined = asyncio.Event()
@@ -57,7 +60,10 @@ class ResumingClient:
                 with suppress(SocketIOError, BadNamespaceError, OSError, TimeoutError, asyncio.CancelledError):
                     await stay
                 self.joined.clear()
-                await client.disconnect()
+                with suppress(TimeoutError):
+                    # The library waits for the server's answer to its goodbye, and for ever where none comes.
+                    async with asyncio.timeout(GOODBYE_SECONDS):
+                        await client.disconnect()
             await asyncio.sleep(0.05)  # as any client does between two attempts
 
     async def _stay(self, client: socketio.AsyncClient) -> None:
@@ -85,7 +91,9 @@ class ResumingClient:
         )
         if answer["ok"]:
             self.acked.append((answer["seq"], self._camera))
-        elif not answer["error"]["retryable"]:
+        elif answer["error"]["retryable"]:
+            self.refused.append(answer["error"]["code"])
+        else:
             self.faults.append(f"a toggle was refused: {answer['error']}")
 
     def _take_view(self, answer: dict[str, Any]) -> None:

@@ -42,13 +42,44 @@ async def test_ten_kills_under_load_lose_nothing(tmp_path: Path) -> None:
             await server.start()
         await _everyone_gets_acks(clients)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     assert [fault for client in clients for fault in client.faults] == []
     assert all(client.resumptions >= ROUNDS for client in clients)
     await _check_against_journal(server, clients, sessions)
     assert await server.stop() == 0
+
+
+async def test_a_database_that_hangs_means_unavailable_and_then_everything_goes_on(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data", COORDINATOR_LIMITS__REPLAY_EVENTS="100000")
+    await server.start()
+    users = [f"user-{seat}" for seat in range(SEATS)]
+    session = await server.offer(users)
+    clients = [ResumingClient(user, server.token(user), server.address, session) for user in users]
+    tasks = [asyncio.create_task(client.toggle_for_ever()) for client in clients]
+    try:
+        await _everyone_gets_acks(clients)
+        database = server.database_process()
+        database.suspend()
+        try:
+            async with asyncio.timeout(30):
+                while not all(client.refused for client in clients):
+                    await SystemClock().sleep(0.05)
+        finally:
+            database.resume()
+        await _everyone_gets_acks(clients)
+    finally:
+        await _end(tasks)
+    assert {code for client in clients for code in client.refused} == {"unavailable"}
+    assert [fault for client in clients for fault in client.faults] == []
+    await _check_against_journal(server, clients, [session])
+    assert await server.stop() == 0
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    _, pending = await asyncio.wait(tasks, timeout=20)
+    assert not pending
 
 
 async def _everyone_gets_acks(clients: list[ResumingClient]) -> None:

@@ -8,7 +8,7 @@ from coordinator.domain.errors import InvalidRequestError, NotInSessionError, Re
 from coordinator.domain.events import DisconnectReason, ParticipantDisconnected
 from coordinator.domain.ids import SessionId
 from coordinator.domain.transitions import Presence
-from tests.domain.story import ANNA, BEN, CLEO, END_IT, GRACE, minutes, remove
+from tests.domain.story import ANNA, BEN, CLEO, END_IT, GRACE, lose, minutes, remove
 from tests.services.faults import Fate
 from tests.services.harness import Client, Node, Note, World, soon
 
@@ -252,6 +252,25 @@ async def test_signals_go_to_present_participants_only(world: World, node: Node,
         anna.signal(ANNA)
     assert refused.value.field == "to"
     assert anna.notes == []
+
+
+async def test_who_was_taken_for_lost_comes_back_on_the_same_connection(
+    world: World, node: Node, session: SessionId
+) -> None:
+    anna, ben = await node.joined(session, ANNA, BEN)
+    # Another node held this one for dead for a moment; its connections are fine.
+    await world.node("b0").do(session, lose(ANNA, anna.connection_id, DisconnectReason.CONNECTION_LOST))
+    await soon(ben.media(mic=True))
+    assert anna.kinds[-2:] == ["participant_disconnected", "mic_changed"]
+    with pytest.raises(NotInSessionError):
+        await soon(anna.media(mic=True))
+    with pytest.raises(NotInSessionError):
+        anna.signal(BEN)
+    await soon(anna.join())
+    assert anna.notes == []
+    anna.signal(BEN, "back")
+    assert await soon(anna.media(mic=True)) == 7
+    assert ben.kinds[-3:] == ["participant_reconnected", "signal", "mic_changed"]
 
 
 async def test_signals_stop_with_the_session(node: Node, session: SessionId) -> None:

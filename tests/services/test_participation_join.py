@@ -308,6 +308,40 @@ async def test_catching_up_while_much_happens_leaves_no_gap(world: World, node: 
     assert anna.position == (await node.room(session)).seq
 
 
+async def test_what_this_node_has_not_heard_of_yet_is_not_part_of_the_view(
+    world: World, node: Node, session: SessionId
+) -> None:
+    anna, ben = await node.joined(session, ANNA, BEN)
+    await talk(ben, RECENT_EVENTS + 10)
+    await world.node("b0").joined(session, CLEO, DINA)
+    ahead = len(await world.log(session))
+    view = await soon(anna.sync(2))
+    assert view.seq == ahead - 2
+    await soon(ben.media(camera=True))
+    assert anna.position == ahead + 1
+
+
+async def test_a_room_is_kept_for_those_who_are_about_to_join(
+    world: World, node: Node, session: SessionId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> bool:
+        asked.set()
+        return await gate.wait()
+
+    await world.clock.advance(1)
+    monkeypatch.setattr(world.catalog, "is_registered", slow)
+    anna = node.client(ANNA, session)
+    joining = asyncio.ensure_future(anna.join())
+    await soon(asked.wait())
+    node.rooms.drop_idle()
+    gate.set()
+    await soon(joining)
+    assert anna.listens()
+    await talk(anna, 3)
+
+
 async def test_only_who_listens_can_catch_up(node: Node, session: SessionId) -> None:
     anna, stranger = node.client(ANNA, session), node.client(BEN, session)
     with pytest.raises(NotInSessionError):

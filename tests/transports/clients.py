@@ -143,8 +143,10 @@ class RoomClient:
         def find() -> Any:
             return next((payload for payload in self.events(kind) if matches(payload, fields)), None)
 
-        kinds = [arrival.kind for arrival in self.arrivals]
-        return await self._waiting.until(find, lambda: f"{self.user}: no {kind} {fields}; arrived: {kinds}")
+        def what() -> str:
+            return f"{self.user}: no {kind} {fields}; arrived: {[arrival.kind for arrival in self.arrivals]}"
+
+        return await self._waiting.until(find, what)
 
     async def wait_seq(self, seq: int) -> None:
         """Wait until the event with that `seq` has arrived."""

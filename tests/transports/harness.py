@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
 
 import aiohttp
 import msgspec
 from bson import ObjectId
 from pymongo.database import Database
+from yarl import URL
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.adapters.system import SystemClock
@@ -38,7 +39,11 @@ Document = dict[str, Any]
 T = TypeVar("T")
 
 
-async def eventually(look: Callable[[], T | None] | Callable[[], Awaitable[T | None]], what: str) -> T:
+@overload
+async def eventually(look: Callable[[], Awaitable[T | None]], what: str) -> T: ...
+@overload
+async def eventually(look: Callable[[], T | None], what: str) -> T: ...
+async def eventually(look: Callable[[], Any], what: str) -> Any:
     """Look again and again until something other than None (or False) is seen; return it."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -204,11 +209,14 @@ class Live:
         """Read an address; with the token of an admin unless another is given ("" for none)."""
         return await self.request("GET", path, token, **query)
 
-    async def request(self, method: str, path: str, token: str | None = None, **query: Any) -> Answer:
+    async def request(
+        self, method: str, path: str, token: str | None = None, headers: Mapping[str, str] | None = None, **query: Any
+    ) -> Answer:
         """Make a request, as `get`."""
         bearer = self.token("root", Role.ADMIN) if token is None else token
-        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        async with self._http.request(method, self.address + path, headers=headers, params=query) as response:
+        sent = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        url = URL(self.address + path, encoded="%" in path).update_query(query)
+        async with self._http.request(method, url, headers=sent | dict(headers or {})) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
     # Looking.

@@ -1,4 +1,4 @@
-"""What is not even an event: at worst it ends the connection that sent it; everyone else lives on, and nothing escapes."""
+"""What is not even an event: at worst it ends the connection that sent it. Others live on, and nothing escapes."""
 
 import asyncio
 import json
@@ -8,7 +8,9 @@ import aiohttp
 import pytest
 
 from tests.transports.clients import NAMESPACE, RawClient
-from tests.transports.harness import Live, eventually
+from tests.transports.conftest import StartLive
+from tests.transports.harness import UNLIMITED, Live, eventually
+from tests.transports.sockets import TEXT, BareSocket, frame
 
 _SETTLE_SECONDS = 5.0
 _JOIN_NOWHERE = '["join",{"sessionId":"0123456789abcdef01234567"}]'
@@ -61,18 +63,18 @@ _FRAMES: list[str | bytes] = [
 ]
 
 
-def _label(frame: str | bytes) -> str:
-    size = f"{len(frame)} bytes " if len(frame) > 40 else ""
-    text = frame if isinstance(frame, str) else repr(frame)
+def _label(sent: str | bytes) -> str:
+    size = f"{len(sent)} bytes " if len(sent) > 40 else ""
+    text = sent if isinstance(sent, str) else repr(sent)
     return size + text[:40].encode("ascii", "backslashreplace").decode().replace("\x00", "0")
 
 
-async def _check_one_and_only(live: Live, session_id: str, client: RawClient, frame: str | bytes) -> None:
+async def _check_one_and_only(live: Live, session_id: str, client: RawClient, sent: str | bytes) -> None:
     """Send a frame; then the client is served on, or it is gone; and nobody else has noticed."""
     bo = next(known for known in live.clients if known.user == "bo")
     before = await bo.call("sync", {"after": 0})
     with suppress(aiohttp.ClientError, ConnectionError):
-        await client.send(frame)
+        await client.send(sent)
         await client.send(f'42{NAMESPACE},4711["sync",{{"after":0}}]')
 
     def outcome() -> str | None:
@@ -81,7 +83,7 @@ async def _check_one_and_only(live: Live, session_id: str, client: RawClient, fr
         return "served" if any(text.startswith(f"43{NAMESPACE},4711[") for text in client.frames) else None
 
     async with asyncio.timeout(_SETTLE_SECONDS):
-        await eventually(outcome, f"an answer or the end after {_label(frame)}")
+        await eventually(outcome, f"an answer or the end after {_label(sent)}")
     reply = await bo.call("sync", {"after": 0})
     assert reply["ok"]
     if outcome() == "served":
@@ -91,24 +93,25 @@ async def _check_one_and_only(live: Live, session_id: str, client: RawClient, fr
         assert (gone["seq"], gone["data"]["reason"]) == (before["seq"] + 1, "connection_closed")
 
 
-@pytest.mark.parametrize("frame", _FRAMES, ids=_label)
-async def test_from_someone_in_the_room(live: Live, frame: str | bytes) -> None:
+@pytest.mark.parametrize("sent", _FRAMES, ids=_label)
+async def test_from_someone_in_the_room(live: Live, sent: str | bytes) -> None:
     offer = await live.offer("ada", "bo")
     await live.join("bo", offer.session_id)
     ada = await live.raw("ada")
     assert (await ada.call("join", {"sessionId": offer.session_id}))["ok"]
-    await _check_one_and_only(live, offer.session_id, ada, frame)
+    await _check_one_and_only(live, offer.session_id, ada, sent)
     ada_again = await live.join("ada", offer.session_id)
     assert (await ada_again.call("set_media", {"micEnabled": True}))["ok"]
 
 
-async def test_from_strangers(live: Live) -> None:
+async def test_from_strangers(start: StartLive) -> None:
+    live = await start(UNLIMITED)
     offer = await live.offer("ada", "bo")
     bo = await live.join("bo", offer.session_id)
-    for frame in _FRAMES:
+    for sent in _FRAMES:
         stranger = await live.raw()
         with suppress(aiohttp.ClientError, ConnectionError):
-            await stranger.send(frame)
+            await stranger.send(sent)
             # If it is still there, it may say who it is, and is served like anyone else.
             await stranger.send(f"40{NAMESPACE},{json.dumps({'token': live.token('ada')})}")
             await stranger.send(f"42{NAMESPACE},4711{_JOIN_NOWHERE}")
@@ -117,7 +120,7 @@ async def test_from_strangers(live: Live) -> None:
             return client.is_closed or any(text.startswith(f"43{NAMESPACE},4711[") for text in client.frames)
 
         async with asyncio.timeout(_SETTLE_SECONDS):
-            await eventually(outcome, f"an answer or the end after {_label(frame)}")
+            await eventually(outcome, f"an answer or the end after {_label(sent)}")
         await stranger.close()
         assert (await bo.call("sync", {"after": 2}))["events"] == []
 
@@ -152,6 +155,44 @@ async def test_a_second_handshake_does_not_make_a_second_connection(live: Live) 
     assert answer.startswith("44/rooms,")
     offer = await live.offer("ada")
     assert (await client.call("join", {"sessionId": offer.session_id}))["ok"]
+
+
+# Below Socket.IO: what no WebSocket library would send.
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(frame(TEXT, b"\xff\xfe\xfd"), id="text that is not UTF-8"),
+        pytest.param(frame(TEXT, b"2", masked=False), id="not masked"),
+        pytest.param(frame(0x83, b"x"), id="reserved opcode"),
+        pytest.param(frame(0xF1, b"2"), id="reserved bits"),
+        pytest.param(frame(0x80, b"x"), id="continuation of nothing"),
+        pytest.param(frame(0x01, b"4") + frame(0x01, b"2"), id="a message within a message"),
+        pytest.param(frame(0x09, b"x"), id="fragmented ping"),
+        pytest.param(frame(0x89, b"x" * 126), id="long ping"),
+        pytest.param(frame(0x88, b"x"), id="half a close code"),
+        pytest.param(frame(0x88, b"\x00\x01"), id="reserved close code"),
+        pytest.param(b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", id="length beyond all measure"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="HTTP again"),
+        pytest.param(b"\x81", id="half a frame"),
+        pytest.param(b"\x00" * 1000, id="zeros"),
+    ],
+)
+async def test_what_is_not_a_websocket_frame(live: Live, data: bytes) -> None:
+    offer = await live.offer("ada", "bo")
+    bo = await live.join("bo", offer.session_id)
+    bare = BareSocket()
+    try:
+        await bare.connect(live.address, live.token("ada"))
+        await bare.send_text(f'42{NAMESPACE},1["join",{{"sessionId":"{offer.session_id}"}}]')
+        assert '"ok":true' in await bare.read_text()
+        await bare.send_bytes(data)
+    finally:
+        bare.close()
+    gone = await bo.wait_for("participant_disconnected", userId="ada")
+    assert gone["data"]["reason"] == "connection_closed"
+    assert (await live.get("/healthz")).status == 200
 
 
 # HTTP, where Engine.IO answers by itself.

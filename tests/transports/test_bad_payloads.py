@@ -33,7 +33,14 @@ def _join(**fields: Any) -> str:
 
 # What is sent, as the text of the event's array; the code of the refusal; the field that it names.
 _INVALID = "invalid_request"
-_NOT_TEXT: list[Any] = [None, 7, 1.5, True, [], {}]
+_NOT_A_TEXT: list[Any] = [None, 7, 1.5, True, [], {}]
+_NOT_AN_ID: list[Any] = [
+    *(*_NOT_A_TEXT, [_SESSION], {"$ne": None}, {"$gt": ""}, "", _SESSION[1:], _SESSION + "0", _SESSION + "\n"),
+    *(" " + _SESSION[1:], _SESSION.upper(), "g" * 24, "\x00" * 24, "😀" * 24, "\uff11" * 24, "../../etc/passwd"),
+    "x" * 30_000,
+]
+_NOT_A_SEQ: list[Any] = [-1, -(2**53), 2**53, 2**64, 10**30, 0.5, "0", "", True, [], {}, [0]]
+_NOT_A_SWITCH: list[Any] = ["true", "", 1, 0, 0.0, [], [True], {}]
 _ROWS: list[tuple[str, str, str | None]] = [
     # Whatever the event, it carries one object.
     *(
@@ -48,20 +55,10 @@ _ROWS: list[tuple[str, str, str | None]] = [
     (_event("join"), _INVALID, "sessionId"),
     (_event("join", {}), _INVALID, "sessionId"),
     (_event("join", {"after": 0}), _INVALID, "sessionId"),
-    *(
-        (_event("join", {"sessionId": wrong}), _INVALID, "sessionId")
-        for wrong in (
-            *(None, 7, 1.5, True, [], [_SESSION], {}, {"$ne": None}, {"$gt": ""}, ""),
-            *(_SESSION[1:], _SESSION + "0", _SESSION + "\n", " " + _SESSION[1:], _SESSION.upper(), "g" * 24),
-            *("\x00" * 24, "😀" * 24, "\uff11" * 24, "../../etc/passwd", "x" * 30_000),
-        )
-    ),
+    *((_event("join", {"sessionId": wrong}), _INVALID, "sessionId") for wrong in _NOT_AN_ID),
     ('["join",{"sessionId":"\\ud800"}]', _INVALID, None),
     ('["join",{"sessionId":"\\u0000\\u0000"}]', _INVALID, "sessionId"),
-    *(
-        (_join(after=wrong), _INVALID, "after")
-        for wrong in (-1, -(2**53), 2**53, 2**64, 10**30, 0.5, "0", "", True, [], {}, [0])
-    ),
+    *((_join(after=wrong), _INVALID, "after") for wrong in _NOT_A_SEQ),
     (f'["join",{{"sessionId":"{_SESSION}","after":1e400}}]', _INVALID, None),
     (f'["join",{{"sessionId":"{_SESSION}","after":NaN}}]', _INVALID, None),
     (f'["join",{{"sessionId":"{_SESSION}","after":Infinity}}]', _INVALID, None),
@@ -80,7 +77,7 @@ _ROWS: list[tuple[str, str, str | None]] = [
     *(
         (_event("set_media", {name: wrong}), _INVALID, name)
         for name in ("cameraEnabled", "micEnabled")
-        for wrong in ("true", "", 1, 0, 0.0, [], [True], {})
+        for wrong in _NOT_A_SWITCH
     ),
     (_event("set_media", {"cameraEnabled": True, "micEnabled": "on"}), _INVALID, "micEnabled"),
     (_event("set_media", {"micEnabled": True, "sessionId": _SESSION}), _INVALID, "sessionId"),
@@ -88,20 +85,17 @@ _ROWS: list[tuple[str, str, str | None]] = [
     # set_recording_consent
     (_event("set_recording_consent"), _INVALID, "granted"),
     (_event("set_recording_consent", {"policyVersion": "1"}), _INVALID, "granted"),
-    *(
-        (_event("set_recording_consent", {"granted": wrong}), _INVALID, "granted")
-        for wrong in (None, "true", 1, 0, [], {})
-    ),
+    *((_event("set_recording_consent", {"granted": wrong}), _INVALID, "granted") for wrong in [None, *_NOT_A_SWITCH]),
     *(
         (_event("set_recording_consent", {"granted": True, "policyVersion": wrong}), _INVALID, "policyVersion")
-        for wrong in ("", "v" * 65, 7, True, [], {})
+        for wrong in ["", "v" * 65, *_NOT_A_TEXT[1:]]
     ),
     (_event("set_recording_consent", {"granted": True, "userId": "bo"}), _INVALID, "userId"),
     # signal
     (_event("signal"), _INVALID, "to"),
     (_event("signal", {"data": 1}), _INVALID, "to"),
     (_event("signal", {"to": "bo"}), _INVALID, "data"),
-    *((_event("signal", {"to": wrong, "data": 1}), _INVALID, "to") for wrong in (None, 7, "", "b" * 129, ["bo"], {})),
+    *((_event("signal", {"to": wrong, "data": 1}), _INVALID, "to") for wrong in ["", "b" * 129, ["bo"], *_NOT_A_TEXT]),
     (_event("signal", {"to": "ada", "data": 1}), _INVALID, "to"),
     (_event("signal", {"to": "bo", "data": 1, "from": "cy"}), _INVALID, "from"),
     (_event("signal", {"to": "nobody", "data": 1}), "not_in_session", None),
@@ -114,7 +108,7 @@ _ROWS: list[tuple[str, str, str | None]] = [
     (f'["signal",{{"to":"bo","data":{"[" * 10_000}', _INVALID, None),
     # sync
     (_event("sync"), _INVALID, "after"),
-    *((_event("sync", {"after": wrong}), _INVALID, "after") for wrong in (None, -1, 2**53, 0.1, "0", True, [])),
+    *((_event("sync", {"after": wrong}), _INVALID, "after") for wrong in [None, *_NOT_A_SEQ]),
     # No such event.
     *(
         (_event(name, {}), _INVALID, None)

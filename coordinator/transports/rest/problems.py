@@ -26,12 +26,13 @@ def json_response(data: Any, status: int = 200) -> web.Response:
     return web.Response(body=encode(data), status=status, content_type="application/json")
 
 
-def problem(error: CoordinatorError) -> web.Response:
-    """Return an error as RFC 9457 `application/problem+json`."""
+def problem(error: CoordinatorError, status: int | None = None) -> web.Response:
+    """Return an error as RFC 9457 `application/problem+json`, under its own status unless told."""
+    status = status or error.status
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
         "detail": error.message,
         "code": error.code,
         "retryable": error.retryable,
@@ -39,13 +40,11 @@ def problem(error: CoordinatorError) -> web.Response:
     if error.field is not None:
         body["field"] = error.field
     headers = {}
-    if error.status == HTTPStatus.UNAUTHORIZED:
+    if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     elif error.retryable:
         headers["Retry-After"] = "1"
-    return web.Response(
-        body=encode(body), status=error.status, content_type="application/problem+json", headers=headers
-    )
+    return web.Response(body=encode(body), status=status, content_type="application/problem+json", headers=headers)
 
 
 @web.middleware
@@ -61,8 +60,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         return problem(PayloadTooLargeError(error.text or "the request body is too large"))
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
-        response = problem(InvalidRequestError(f"{error.method} is not allowed here; allowed: {allowed}"))
-        response.set_status(error.status)
+        response = problem(InvalidRequestError(f"{error.method} is not allowed here; allowed: {allowed}"), error.status)
         response.headers["Allow"] = allowed
         return response
     except web.HTTPException:

@@ -91,7 +91,7 @@ class Connection:
             _log.info("too_slow", user=self.user_id, connection=self.connection_id)
             self.is_closed = True
             self.close_reason = DisconnectReason.TOO_SLOW
-            self._outbox.abort()
+            self._spawn(self._outbox.abort(), f"abort {self.connection_id}")
 
     def close(self, reason: str) -> None:
         """Close after everything sent so far; `replaced` and `removed` clients are told not to come back."""

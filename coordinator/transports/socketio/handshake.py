@@ -116,6 +116,8 @@ class Connections:
         self._of_user[connection.user_id] -= 1
         if self._of_user[connection.user_id] <= 0:
             del self._of_user[connection.user_id]
+        if self._server is not None and self._server.is_open(engine_id := self._server.engine_id(sid, namespace)):
+            self.await_handshake(engine_id)  # it left the namespace only, and is nobody again
         return connection
 
     def _identify(self, auth: Any, roles: frozenset[Role]) -> Identity:

@@ -83,6 +83,7 @@ class RoomsNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
             kind, handler = _handler_of(name)
             message = decode(_single(arguments), kind)
             async with connection.order:
+                _check_open(connection)
                 answer = await handler(self, connection, message)
             # A command has its place in the order now; waiting for the database must not hold up the next one.
             return answer if isinstance(answer, dict) else {"ok": True, "seq": await answer}
@@ -91,6 +92,12 @@ class RoomsNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - a defect must not leave a client without an answer
             _log.exception("handler_failed", name=name, user=connection.user_id)
             return refusal(UnavailableError("the server failed to handle this; try again"))
+
+    def send(self, sid: str, packet: Any) -> None:
+        """Send a frame, in order with everything else that goes to the connection."""
+        connection = self._connections.get(NAMESPACE, sid)
+        if connection is not None:
+            connection.send(packet)
 
     def _check_rate(self, connection: Connection, name: str) -> None:
         bucket = connection.signals if name == "signal" else connection.commands
@@ -167,6 +174,12 @@ def _single(arguments: list[Any]) -> Any:
     if len(arguments) > 1:
         raise InvalidRequestError("an event carries one object, not several arguments")
     return arguments[0] if arguments else {}
+
+
+def _check_open(connection: Connection) -> None:
+    # It may have been replaced or removed while a message of it waited its turn: a join now would take the seat back.
+    if connection.is_closed:
+        raise NotInSessionError("this connection is closed")
 
 
 def _joined(connection: Connection) -> SessionId:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import engineio
 import engineio.async_drivers.aiohttp as driver
+import engineio.async_socket
+import engineio.exceptions
 import engineio.packet
 import engineio.payload
 import msgspec
@@ -30,6 +32,7 @@ _HARD_LIMIT_FACTOR = 4
 _PING_INTERVAL_SECONDS = 10
 _PING_TIMEOUT_SECONDS = 10
 _RESERVED = frozenset({"connect", "disconnect", "connect_error"})
+_ENGINE_PACKETS = frozenset("0123456")
 _BINARY = (str(socketio.packet.BINARY_EVENT), str(socketio.packet.BINARY_ACK))
 _EVENT_HEADER = re.compile(r"(?:2|5\d{1,10}-)(?:(?P<namespace>/[^,]*),)?(?P<id>\d{1,15})?(?!\d)")
 """What stands before the JSON of an event: type, attachments, namespace, id of the ack."""
@@ -89,6 +92,24 @@ class _PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
         await self.handler(self)
         return self._sock
 
+    async def wait(self) -> Any:
+        data = await super().wait()
+        if isinstance(data, str) and data[:1] not in _ENGINE_PACKETS:
+            _log.info("malformed_packet", error="not Engine.IO")
+            raise OSError  # which is how a connection ends
+        return data
+
+
+class _EngineSocket(engineio.async_socket.AsyncSocket):  # type: ignore[misc]
+    """Engine.IO's client, which refuses a malformed request instead of logging it as a defect of its own."""
+
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        try:
+            await super().handle_post_request(environ)
+        except (ValueError, LookupError) as error:
+            _log.info("malformed_packet", error=str(error)[:200])
+            raise engineio.exceptions.UnknownPacketError from None
+
 
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -98,6 +119,14 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def create_queue(self, *args: Any, **kwargs: Any) -> asyncio.Queue[Any]:
         return _CountingQueue(*args, **kwargs)
+
+    async def disconnect(self, sid: str) -> None:
+        """Close a client without waiting for it to read what was sent: it may never do so."""
+        if sid in self.sockets:
+            await self.sockets[sid].close(wait=False)
+
+    def _log_error_once(self, message: str, message_key: str) -> None:
+        _log.info("bad_request", kind=message_key, error=message[:200])  # the mistake is the client's
 
 
 class Outbox:
@@ -119,11 +148,12 @@ class Outbox:
         if not self._socket.closed:
             self._socket.queue.put_nowait(packet)
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Drop the client's connection without waiting for it to read anything."""
         transport = getattr(self._socket, "coordinator_transport", None)
         if transport is not None:
             transport.abort()
+        await self._socket.close(wait=False, abort=True)  # all there is to do for a client that polls
 
     async def close(self, reason: str | None = None) -> None:
         """Close the connection once everything sent so far has gone out."""
@@ -140,6 +170,9 @@ class EventHandler(Protocol):
 
     async def handle(self, sid: str, name: str, arguments: list[Any]) -> dict[str, Any]:
         """Answer an event of a connected client; never raises but for cancellation."""
+
+    def send(self, sid: str, packet: engineio.packet.Packet) -> None:
+        """Send a client a frame, in order with all others and within its limit; nothing if it is gone."""
 
 
 def _wrong_with(event: Any) -> str | None:
@@ -171,6 +204,7 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
             logger=False,
             engineio_logger=False,
         )
+        self.namespaces: list[str] = []  # those with a handler suffice; without this, anyone would get into "/"
         self._message_bytes = message_bytes
         self._on_engine_connect = on_engine_connect
         self._handlers: dict[str, EventHandler] = {}
@@ -193,6 +227,11 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         """Return the Engine.IO id of a client."""
         return str(self.manager.eio_sid_from_sid(sid, namespace))
 
+    def is_open(self, engine_id: str) -> bool:
+        """Tell whether a client is there, in a namespace or not, and not about to go."""
+        engine_socket = self.eio.sockets.get(engine_id)
+        return engine_socket is not None and not engine_socket.closing
+
     async def close_engine(self, engine_id: str) -> None:
         """Close a client that belongs to no namespace."""
         engine_socket = self.eio.sockets.get(engine_id)
@@ -205,6 +244,7 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         await self.shutdown()
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        self.eio.sockets[eio_sid].__class__ = _EngineSocket
         await super()._handle_eio_connect(eio_sid, environ)
         self._on_engine_connect(eio_sid)
 
@@ -241,11 +281,12 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         if header is None:
             return False
         namespace = header["namespace"] or "/"
-        if not self.manager.is_connected(self.manager.sid_from_eio_sid(eio_sid, namespace), namespace):
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if not self.manager.is_connected(sid, namespace):
             return False
         if not isinstance(error, CoordinatorError):
             error = InvalidRequestError("an event is JSON: an array of its name and one object")
-        self._acknowledge(eio_sid, namespace, int(header["id"]) if header["id"] else None, refusal(error))
+        self._acknowledge(sid, namespace, int(header["id"]) if header["id"] else None, refusal(error))
         return True
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
@@ -256,23 +297,21 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
             return
         wrong = _wrong_with(data)
         if wrong is not None:
-            self._acknowledge(eio_sid, namespace, id, refusal(InvalidRequestError(wrong)))
+            self._acknowledge(sid, namespace, id, refusal(InvalidRequestError(wrong)))
             return
         # A task for each event: they start in the order of arrival, and the connection keeps that order from there.
-        self._spawn(self._answer(handler, sid, eio_sid, namespace, id, data))
+        self._spawn(self._answer(handler, sid, namespace, id, data))
 
     async def _answer(
-        self, handler: EventHandler, sid: str, eio_sid: str, namespace: str, packet_id: int | None, data: list[Any]
+        self, handler: EventHandler, sid: str, namespace: str, packet_id: int | None, data: list[Any]
     ) -> None:
         reply = await handler.handle(sid, data[0], data[1:])
-        self._acknowledge(eio_sid, namespace, packet_id, reply)
+        self._acknowledge(sid, namespace, packet_id, reply)
 
-    def _acknowledge(self, eio_sid: str, namespace: str, packet_id: int | None, reply: dict[str, Any]) -> None:
-        engine_socket = self.eio.sockets.get(eio_sid)
-        if packet_id is None or engine_socket is None:
-            return
-        prefix = "3" if namespace == "/" else f"3{namespace},"
-        Outbox(engine_socket).put(frame(f"{prefix}{packet_id}[{encode(reply).decode()}]"))
+    def _acknowledge(self, sid: str, namespace: str, packet_id: int | None, reply: dict[str, Any]) -> None:
+        if packet_id is not None:
+            packet = frame(f"{socketio.packet.ACK}{namespace},{packet_id}[{encode(reply).decode()}]")
+            self._handlers[namespace].send(sid, packet)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
