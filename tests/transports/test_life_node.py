@@ -131,3 +131,24 @@ async def test_a_whole_life(start: StartLive, transports: dict[str, list[str] | 
     assert [line["reason"] for line in _of(lines, "bo", "disconnected")] == ["forced close", "io client disconnect"]
     session = await check_everything(live, offer.session_id, log)
     assert session["endReason"] == "empty"
+
+
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]], ids="-".join)
+async def test_how_it_takes_being_closed(live: Live, transports: list[str]) -> None:
+    offer = await live.offer("ada", "bo")
+    bo = await live.join("bo", offer.session_id)
+    tokens = [live.token("ada", ttl=2), live.token("ada")]
+    argument = {"address": live.address, "sessionId": offer.session_id, "tokens": tokens, "transports": transports}
+    lines = {line.pop("what"): line for line in await run_node("closing.mjs", argument)}
+    assert "refused" not in lines
+    # The token's end closes the connection at once, in a way that makes the client come back.
+    assert lines["expired"] == {"reason": "transport close", "active": True}
+    assert lines["waited"]["milliseconds"] < 8000
+    reply = lines["rejoined"]["reply"]
+    assert [event["type"] for event in reply["events"]] == ["participant_disconnected", "participant_reconnected"]
+    assert reply["events"][0]["data"]["reason"] == "token_expired"
+    # A newer connection closes it for good.
+    assert lines["took over"] == {"ok": True}
+    assert lines["replaced"] == {"payload": {"sessionId": offer.session_id}}
+    assert lines["closed"] == {"reason": "io server disconnect", "active": False}
+    assert [event["data"]["reason"] for event in bo.events("participant_disconnected")][:1] == ["token_expired"]

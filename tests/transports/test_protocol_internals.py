@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import engineio
@@ -31,7 +32,6 @@ from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.fanout import Fanout
 from coordinator.transports.socketio.limits import SocketLimits
 from coordinator.transports.socketio.server import EventServer, frame
-from tests.domain.samples import T0
 from tests.transports.harness import Live
 
 _NAMESPACE = "/rooms"
@@ -102,7 +102,7 @@ def test_what_engine_io_calls_by_name_is_what_is_replaced() -> None:
 
 
 async def test_the_parts_are_in_place() -> None:
-    server = EventServer((), 65_536, lambda engine_id: None)
+    server = EventServer((), 65_536, lambda _engine_id: None)
     assert isinstance(server.eio, ours._Engine)
     assert server.eio._async["websocket"] is ours._PlainWebSocket
     assert server.eio._async["create_route"] is driver.create_route
@@ -154,10 +154,10 @@ def outbox() -> _RecordingOutbox:
 
 @pytest.fixture
 def connection(outbox: _RecordingOutbox) -> Connection:
-    identity = Identity(user_id=UserId("ada"), role=Role.PARTICIPANT, expires_at=T0)
+    identity = Identity(user_id=UserId("ada"), role=Role.PARTICIPANT, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
     sender: Any = outbox
     return Connection(
-        ConnectionId("node-1"), _NAMESPACE, identity, sender, SocketLimits(), 0.0, lambda work, name: work.close()
+        ConnectionId("node-1"), _NAMESPACE, identity, sender, SocketLimits(), 0.0, lambda work, _name: work.close()
     )
 
 
@@ -170,7 +170,7 @@ def _theirs(packet_type: int, data: Any = None, packet_id: int | None = None) ->
 @pytest.fixture(autouse=True)
 def _with_the_servers_json() -> None:
     """Let the libraries use the JSON codec of the server, as they do wherever one runs."""
-    EventServer((), 65_536, lambda engine_id: None)
+    EventServer((), 65_536, lambda _engine_id: None)
 
 
 def test_transient_events(connection: Connection, outbox: _RecordingOutbox) -> None:
