@@ -32,15 +32,21 @@ async def run_node(script: str, argument: dict[str, Any]) -> Lines:
         stderr=asyncio.subprocess.PIPE,
         limit=2**22,
     )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output: list[str] = []
     try:
         async with asyncio.timeout(_NODE_SECONDS):
-            output, problems = await process.communicate()
+            while line := await process.stdout.readline():
+                output.append(line.decode())
+            problems = (await process.stderr.read()).decode()
+            await process.wait()
     except TimeoutError:
         process.kill()
-        output, problems = await process.communicate()
-        raise AssertionError(f"{script} did not end; its last words:\n{output[-2000:].decode()}") from None
-    assert process.returncode == 0, f"{problems.decode()}\n{output[-2000:].decode()}"
-    return [json.loads(line) for line in output.decode().splitlines()]
+        await process.communicate()
+        raise AssertionError(f"{script} did not end; its last words:\n{''.join(output[-5:])}") from None
+    assert process.returncode == 0, f"{problems}\n{''.join(output[-5:])}"
+    return [json.loads(line) for line in output]
 
 
 def _of(lines: Lines, who: str, what: str, name: str | None = None) -> Lines:

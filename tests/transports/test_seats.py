@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.transports.clients import RawClient
@@ -89,6 +90,31 @@ async def test_a_client_that_was_replaced_stays_away(live: Live) -> None:
         await older.wait_closed()
     kinds = [frame.partition('["')[2].partition('"')[0] for frame in older.event_frames()]
     assert kinds == ["participant_reconnected", "replaced"]
+
+
+async def test_a_polling_client_hears_that_it_was_replaced_also_between_two_polls(live: Live) -> None:
+    offer = await live.offer("ada", "bo")
+    url = f"{live.address}/socket.io/?EIO=4&transport=polling"
+    async with aiohttp.ClientSession() as http:
+        async with http.get(url) as response:
+            url += "&sid=" + json.loads((await response.text())[1:])["sid"]
+        join = f'42/rooms,1["join",{{"sessionId":"{offer.session_id}"}}]'
+        body = f"40/rooms,{json.dumps({'token': live.token('ada')})}\x1e{join}"
+        async with http.post(url, data=body) as response:
+            assert response.status == 200
+        text = ""
+        while "43/rooms,1[" not in text:
+            async with http.get(url) as response:
+                text = await response.text()
+
+        newer = await live.join("ada", offer.session_id)
+        async with http.get(url) as response:
+            packets = (await response.text()).split("\x1e")
+        kinds = [packet.partition('["')[2].partition('"')[0] or packet for packet in packets]
+        assert kinds == ["participant_reconnected", "replaced", "41/rooms,"]
+        async with http.get(url) as response:
+            assert response.status == 400 or await response.text() == "1"
+    assert (await newer.call("set_media", {"micEnabled": True}))["ok"]
 
 
 async def test_taking_over_again_and_again_leaves_one_seat(start: StartLive) -> None:

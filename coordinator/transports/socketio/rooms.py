@@ -76,7 +76,7 @@ class RoomsNamespace(socketio.AsyncNamespace):  # type: ignore[misc]
     async def handle(self, sid: str, name: str, arguments: list[Any]) -> _Reply:
         """Answer one event; the one wrapper around all handlers. Never raises but for cancellation."""
         connection = self._connections.get(NAMESPACE, sid)
-        if connection is None:
+        if connection is None or connection.is_closed:
             return refusal(NotInSessionError("this connection is closed"))
         try:
             self._check_rate(connection, name)

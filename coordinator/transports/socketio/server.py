@@ -10,6 +10,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import engineio
@@ -31,6 +32,8 @@ _HARD_LIMIT_FACTOR = 4
 """Messages up to this many times the limit are read, to refuse them by code; larger ones end the connection."""
 _PING_INTERVAL_SECONDS = 10
 _PING_TIMEOUT_SECONDS = 10
+_LAST_POLL_SECONDS = 2.0
+"""How long a client that polls may take to fetch what was sent before it is closed."""
 _RESERVED = frozenset({"connect", "disconnect", "connect_error"})
 _ENGINE_PACKETS = frozenset("0123456")
 _BINARY = (str(socketio.packet.BINARY_EVENT), str(socketio.packet.BINARY_ACK))
@@ -157,6 +160,11 @@ class Outbox:
 
     async def close(self, reason: str | None = None) -> None:
         """Close the connection once everything sent so far has gone out."""
+        if not self._socket.upgraded and not self._socket.closed:
+            # A client that polls gets nothing more once it is closed, and reads what comes with the close too late.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_POLL_SECONDS):
+                    await self._socket.queue.join()
         await self._socket.close(wait=False, reason=reason)
 
 
