@@ -3,7 +3,6 @@
 When one of these fails after an upgrade, look there first: everything else may still seem to work.
 """
 
-import asyncio
 import inspect
 import json
 from collections.abc import Callable
@@ -124,8 +123,9 @@ async def test_a_connected_client_is_made_of_these_parts(live: Live) -> None:
     assert [type(socket) for socket in sockets] == [ours._EngineSocket] * 2
     by_transport = {socket.upgraded: socket for socket in sockets}
     assert not hasattr(by_transport[False], "coordinator_transport")
-    assert isinstance(by_transport[True].coordinator_transport, asyncio.Transport)
-    assert not by_transport[True].coordinator_transport.is_closing()
+    transport = by_transport[True].coordinator_transport
+    assert callable(transport.abort)  # each event loop has transports of its own class
+    assert not transport.is_closing()
     assert not raw.is_closed
 
 
