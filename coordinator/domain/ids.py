@@ -1,5 +1,6 @@
 """Identifiers. Owns their form; must not know how they are made (that needs randomness) or where they are stored."""
 
+import hashlib
 import re
 from typing import NewType
 
@@ -37,3 +38,11 @@ def connection_id(node: NodeId, number: int) -> ConnectionId:
 def node_of(connection: ConnectionId) -> NodeId:
     """Return the node that holds `connection`: when that node dies, so does the connection."""
     return NodeId(connection.rpartition("-")[0])
+
+
+def participant_id(session_id: SessionId, user_id: UserId) -> str:
+    """Derive the id of a user's part in a session: the first 12 bytes of SHA-256(session id, 0, user id), as hex.
+
+    Derived, so that there is one per (session, user), which repeated and rebuilt writes meet.
+    """
+    return hashlib.sha256(bytes.fromhex(session_id) + b"\0" + user_id.encode()).hexdigest()[:24]

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from coordinator.domain.errors import CoordinatorError, InvalidRequestError
+from coordinator.domain.ids import participant_id
 from coordinator.domain.ledger import wire_value
-from coordinator.domain.model import Model
+from coordinator.domain.model import Model, Participant
 
 T = TypeVar("T")
 
@@ -60,6 +61,11 @@ def to_wire(model: Model) -> dict[str, Any]:
     """Return a model as JSON data: camelCase, RFC 3339 times, fields without a value left out."""
     data = msgspec.to_builtins(model, builtin_types=(datetime,))
     return {key: wire_value(value) for key, value in data.items() if value is not None}
+
+
+def participant_to_wire(participant: Participant) -> dict[str, Any]:
+    """Return a participant as JSON data, with its id."""
+    return {"id": participant_id(participant.session_id, participant.user_id), **to_wire(participant)}
 
 
 def error_to_wire(error: CoordinatorError) -> dict[str, Any]:

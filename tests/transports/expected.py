@@ -176,7 +176,7 @@ async def _check_http(
 ) -> None:
     path = f"/api/v1/sessions/{session_id}"
     shown = (await live.get(path)).json
-    assert shown == {"id": session_id, "recordings": [], **_as_on_wire(session)}
+    assert shown == {"recordings": [], **_as_on_wire(session)}
     shown = (await live.get(f"{path}/participants")).json
     in_order = sorted(participants.values(), key=lambda document: (document["joinedAt"], document["userId"]))
     assert shown == {"items": [_as_on_wire(document) for document in in_order]}
@@ -189,5 +189,5 @@ def _as_on_wire(value: Any) -> Any:
     if isinstance(value, ObjectId):
         return str(value)
     if isinstance(value, dict):
-        return {name: _as_on_wire(item) for name, item in value.items() if name != "_id"}
+        return {name.removeprefix("_"): _as_on_wire(item) for name, item in value.items()}
     return value

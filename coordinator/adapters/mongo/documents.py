@@ -4,7 +4,6 @@ Owns the conversion of slots, registrations, sessions and participants; must not
 Reading is more tolerant than writing: fields with a default may be missing, and unknown fields are passed over.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ import msgspec
 from bson import ObjectId
 
 from coordinator.adapters.mongo.client import Document
-from coordinator.domain.ids import SessionId, UserId
+from coordinator.domain.ids import SessionId, UserId, participant_id
 from coordinator.domain.model import Model, Participant, Registration, Session, TimeSlot
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
@@ -67,11 +66,8 @@ def read_participant(document: Mapping[str, Any]) -> Participant:
 
 
 def participant_key(session_id: SessionId, user_id: UserId) -> ObjectId:
-    """Derive the id of a participant document: the first 12 bytes of SHA-256(session id, 0, user id).
-
-    So there is one document per (session, user), which repeated and rebuilt writes meet, without another unique index.
-    """
-    return ObjectId(hashlib.sha256(ObjectId(session_id).binary + b"\0" + user_id.encode()).digest()[:12])
+    """Return the `_id` of a participant document: derived, so no further unique index is needed."""
+    return ObjectId(participant_id(session_id, user_id))
 
 
 def _write(model: Model) -> Document:

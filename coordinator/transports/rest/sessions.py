@@ -3,7 +3,7 @@
 import msgspec
 from aiohttp import web
 
-from coordinator.protocol.codec import to_wire
+from coordinator.protocol.codec import participant_to_wire, to_wire
 from coordinator.services.reader import Reader
 from coordinator.transports.rest.access import Access, check_query, integer_of, session_id_of
 from coordinator.transports.rest.problems import json_response
@@ -41,7 +41,7 @@ class SessionRoutes:
         session_id = session_id_of(request)
         await self._access.check_may_see(identity, session_id)
         snapshot = await self._reader.snapshot(session_id)
-        return json_response({"items": [to_wire(participant) for participant in snapshot.participants]})
+        return json_response({"items": [participant_to_wire(participant) for participant in snapshot.participants]})
 
     async def events(self, request: web.Request) -> web.Response:
         """Return at most `limit` events after `after`; `next` is the `after` of the following page, if there is one."""

@@ -20,7 +20,7 @@ from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import wire_time
 from coordinator.ports.clock import Clock
 from coordinator.protocol import messages
-from coordinator.protocol.codec import decode, encode, refusal, to_wire
+from coordinator.protocol.codec import decode, encode, participant_to_wire, refusal, to_wire
 from coordinator.services.participation import Participation, View
 from coordinator.telemetry import get_logger
 from coordinator.transports.socketio.connection import Connection
@@ -201,7 +201,7 @@ def _view_to_wire(view: View) -> _Reply:
     if view.snapshot is not None:
         reply["snapshot"] = {
             "session": to_wire(view.snapshot.session),
-            "participants": [to_wire(participant) for participant in view.snapshot.participants],
+            "participants": [participant_to_wire(participant) for participant in view.snapshot.participants],
         }
     return reply
 
