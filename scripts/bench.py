@@ -79,7 +79,7 @@ class Client:
         self._room = room
         self._meter = meter
         self._numbers = 0
-        self._waiting: dict[int, tuple[asyncio.Future[str] | None, float]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[str], float]] = {}
         self._camera = False
         self.is_observer = False
 
@@ -102,21 +102,20 @@ class Client:
         await self._send(name, payload, future, time.perf_counter())
         return await future
 
-    async def toggle(self, due: float, wait: bool) -> None:
-        """Switch the camera; `due` is when this was to happen."""
+    async def toggle(self, due: float) -> asyncio.Future[str]:
+        """Switch the camera; `due` is when this was to happen. The future is the ack."""
         self._camera = not self._camera
         self._room[self.user] = due
-        future = asyncio.get_running_loop().create_future() if wait else None
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         await self._send("set_media", {"cameraEnabled": self._camera}, future, due)
-        if future is not None:
-            await future
+        return future
 
     async def leave(self) -> None:
         """Go."""
         self._reader.cancel()
         await self._ws.close()
 
-    async def _send(self, name: str, payload: object, future: asyncio.Future[str] | None, due: float) -> None:
+    async def _send(self, name: str, payload: object, future: asyncio.Future[str], due: float) -> None:
         self._numbers += 1
         self._waiting[self._numbers] = (future, due)
         await self._ws.send_str(f'42/rooms,{self._numbers}["{name}",{json.dumps(payload)}]')
@@ -141,7 +140,7 @@ class Client:
             self._meter.acks.append(self._meter.last_ack - due)
         else:
             self._meter.refused += 1
-        if future is not None and not future.done():
+        if not future.done():
             future.set_result(text)
 
     def _saw(self, text: str) -> None:
@@ -224,6 +223,7 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
     sessions = []
     async with asyncio.timeout(_PATIENCE_SECONDS):
         for slot_id in slots:
+            # Another process opens it: there is nothing to wait for but the database.
             while (found := await catalog.slot(slot_id)) is None or found.session_id is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             sessions.append(str(found.session_id))
@@ -263,7 +263,7 @@ async def closed_loop(clients: list[Client], seconds: float) -> None:
 
     async def insist(client: Client) -> None:
         while (now := time.perf_counter()) < end:
-            await client.toggle(now, wait=True)
+            await (await client.toggle(now))
 
     await asyncio.gather(*(insist(client) for client in clients))
 
@@ -273,13 +273,14 @@ def open_loop(rate: float) -> Callable[[list[Client], float], Awaitable[None]]:
 
     async def run(clients: list[Client], seconds: float) -> None:
         togglers = [client for client in clients if not client.is_observer]
+        acks = []
         start = time.perf_counter()
         for number in range(int(rate * seconds)):
             due = start + number / rate
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
-            await togglers[number % len(togglers)].toggle(due, wait=False)
-        await asyncio.sleep(0.5)  # the last ones are still under way
+            acks.append(await togglers[number % len(togglers)].toggle(due))
+        await asyncio.gather(*acks)
 
     return run
 

@@ -53,7 +53,7 @@ async def eventually(look: Callable[[], Any], what: str) -> Any:
                     seen = await seen
                 if seen is not None and seen is not False:
                     return seen
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # what is looked at is a database or a socket, which cannot call back
     except TimeoutError:
         raise AssertionError(f"not seen in time: {what}") from None
 
