@@ -55,10 +55,8 @@ class ResumingClient:
             try:
                 await asyncio.wait({stay, watch}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                stay.cancel()
                 watch.cancel()
-                with suppress(SocketIOError, BadNamespaceError, OSError, TimeoutError, asyncio.CancelledError):
-                    await stay
+                await _end(stay)
                 self.joined.clear()
                 with suppress(TimeoutError):
                     # The library waits for the server's answer to its goodbye, and for ever where none comes.
@@ -124,3 +122,13 @@ class ResumingClient:
         if event["seq"] != self.seq + 1:
             self.faults.append(f"got {event['seq']} after {self.seq}")
         self.received.append(event)
+
+
+async def _end(stay: asyncio.Task[None]) -> None:
+    # Before Python 3.12 `asyncio.wait_for`, on which the library's calls rest, forgets a cancellation that meets an
+    # answer just come: one `cancel` can get lost, and the toggling would go on for ever.
+    while not stay.done():
+        stay.cancel()
+        await asyncio.wait({stay}, timeout=GOODBYE_SECONDS)
+    with suppress(SocketIOError, BadNamespaceError, OSError, TimeoutError, asyncio.CancelledError):
+        stay.result()
