@@ -16,6 +16,7 @@ from aiohttp import web
 
 from coordinator.adapters.jwt.development_secret import read_or_make_secret
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
+from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import connect
 from coordinator.adapters.mongo.embedded import EmbeddedServer
@@ -26,6 +27,7 @@ from coordinator.adapters.mongo.projections import MongoProjections
 from coordinator.adapters.mongo.schema import prepare
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.ids import NodeId
+from coordinator.ports.bookings import Bookings
 from coordinator.ports.catalog import Catalog
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource, TokenVerifier
@@ -67,6 +69,7 @@ class Ports:
     journal: Journal
     projections: Projections
     catalog: Catalog
+    bookings: Bookings
     liveness: Liveness
     clock: Clock
     ids: IdSource
@@ -95,12 +98,12 @@ class Coordinator:
         self.participation = Participation(
             self.rooms,
             ports.journal,
-            ports.catalog,
+            ports.bookings,
             ports.clock,
             require_registration=settings.session.require_registration,
             replay_limit=settings.limits.replay_events,
         )
-        self.openings = Openings(ports.catalog, self.rooms, ports.clock, ports.ids, _rules(settings))
+        self.openings = Openings(ports.catalog, ports.bookings, self.rooms, ports.clock, ports.ids, _rules(settings))
         self.recovery = Recovery(
             self.node,
             self.rooms,
@@ -109,7 +112,7 @@ class Coordinator:
             ports.clock,
             settings.session.node_timeout_seconds,
         )
-        self.reader = Reader(self.rooms, ports.journal, ports.projections, ports.catalog)
+        self.reader = Reader(self.rooms, ports.journal, ports.projections, ports.bookings)
         self._connections, self._sockets = self._make_sockets()
 
     def _make_sockets(self) -> tuple[Connections, EventServer]:
@@ -230,6 +233,7 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
             journal=MongoJournal(database),
             projections=MongoProjections(database),
             catalog=MongoCatalog(database),
+            bookings=MongoBookings(database),
             liveness=MongoLiveness(database),
             clock=clock,
             ids=ObjectIds(),

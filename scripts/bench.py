@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
+from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import connect
 from coordinator.adapters.mongo.embedded import running_url
@@ -195,7 +196,8 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
     url = running_url(server.data_dir)
     assert url is not None
     database = connect(url, "conversation")
-    catalog, ids, now = MongoCatalog(database), ObjectIds(), SystemClock().now()
+    catalog, bookings = MongoCatalog(database), MongoBookings(database)
+    ids, now = ObjectIds(), SystemClock().now()
     slots = []
     for number in range(rooms):
         slot = TimeSlot(
@@ -217,7 +219,7 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
                 status=RegistrationStatus.REGISTERED,
                 registered_at=now,
             )
-            await catalog.add_registration(registration)
+            await bookings.add(registration)
         await catalog.add_slot(slot)
         slots.append(slot.id)
     sessions = []

@@ -50,7 +50,7 @@ async def seed_demo(ports: Ports, tokens: Hs256Tokens) -> DemoOffer:
             status=RegistrationStatus.REGISTERED,
             registered_at=now,
         )
-        await ports.catalog.add_registration(registration)
+        await ports.bookings.add(registration)
     return DemoOffer(
         slot,
         await _session_of(ports, slot.id),

@@ -5,6 +5,7 @@
      +- ForbiddenError                  forbidden                  403
      +- NotFoundError                   not_found                  404
      +- InvalidRequestError             invalid_request            422  (names the field)
+     |   +- StaleVersionError           invalid_request            412
      +- SlotFullError                   slot_full                  409
      +- SlotInactiveError               slot_inactive              409
      +- SlotOverError                   slot_over                  409
@@ -68,6 +69,12 @@ class InvalidRequestError(CoordinatorError):
     """A field is missing, unknown, of the wrong type or out of range."""
 
     code, status = "invalid_request", 422
+
+
+class StaleVersionError(InvalidRequestError):
+    """`If-Match` names another version than the present one: somebody else was faster. Only over HTTP."""
+
+    status = 412
 
 
 class SlotFullError(CoordinatorError):

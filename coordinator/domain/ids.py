@@ -46,3 +46,13 @@ def participant_id(session_id: SessionId, user_id: UserId) -> str:
     Derived, so that there is one per (session, user), which repeated and rebuilt writes meet.
     """
     return hashlib.sha256(bytes.fromhex(session_id) + b"\0" + user_id.encode()).hexdigest()[:24]
+
+
+def occurrence_id(series_id: SlotId, number: int) -> SlotId:
+    """Derive the id of a series' slot: the series' own for number 0, else 12 bytes of SHA-256(series id, 0, number).
+
+    Derived, so that nodes which make the same occurrence at the same time make one.
+    """
+    if number == 0:
+        return series_id
+    return SlotId(hashlib.sha256(bytes.fromhex(series_id) + b"\0" + str(number).encode()).hexdigest()[:24])

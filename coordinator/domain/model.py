@@ -4,7 +4,7 @@ Owns the fields and their meaning; must not know how a database or a wire writes
 millisecond precision, because that is what MongoDB keeps.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -99,7 +99,10 @@ class TimeSlot(Model, frozen=True, kw_only=True):
         timezone: IANA name of the zone whose wall-clock time the slot keeps.
         series_id: The slot that this one is an occurrence of.
         session_id: The session opened for it, once one is.
-        registered_count: Seats booked.
+        registered_count: Seats booked: registrations that are not cancelled.
+        series_number: Which occurrence of its series it is; 0 is the first.
+        settle_at: Set while what becomes of its registrations is still to be written down, and from when on that is
+            overdue. Never shown.
     """
 
     id: SlotId
@@ -117,10 +120,83 @@ class TimeSlot(Model, frozen=True, kw_only=True):
     series_id: SlotId | None = None
     session_id: SessionId | None = None
     registered_count: int = 0
+    series_number: int | None = None
+    settle_at: datetime | None = None
+
+    @property
+    def end_time(self) -> datetime:
+        """When the session is to end."""
+        return self.start_time + timedelta(minutes=self.duration_minutes)
+
+
+class SlotChanges(Model, frozen=True, kw_only=True):
+    """What is to change in a slot, or in all coming slots of a series; None leaves as it is.
+
+    A recurrence never changes: a series that shall repeat differently is another series.
+    """
+
+    target_language_code: Language | None = None
+    level: Level | None = None
+    start_time: datetime | None = None
+    duration_minutes: int | None = None
+    max_participants: int | None = None
+    min_participants: int | None = None
+    timezone: str | None = None
+    is_active: bool | None = None
+
+
+class Series(Model, frozen=True, kw_only=True):
+    """What a repeating slot repeats: the terms of all occurrences that are still to come.
+
+    Attributes:
+        id: The id of its first slot.
+        target_language_code: The language practised.
+        level: CEFR level.
+        anchor: Wall-clock time of occurrence 0 in `timezone`, ISO 8601 without an offset. An occurrence that exists
+            need not begin there: a single slot can be moved.
+        duration_minutes: 15, 30 or 45.
+        max_participants: Seats.
+        min_participants: Present participants needed to start.
+        recurrence: Daily or weekly.
+        timezone: IANA name of the zone whose wall-clock time is kept.
+        is_active: False once stopped.
+        created_at: When it was offered.
+        updated_at: When it last changed; every change makes it later.
+        next_number: The first occurrence that has not been made.
+        next_start: When that one starts. None: there is nothing to do, because the series is stopped.
+        pending: A change that may not have reached every coming slot yet.
+    """
+
+    id: SlotId
+    target_language_code: Language
+    level: Level
+    anchor: str
+    duration_minutes: int
+    max_participants: int
+    min_participants: int
+    recurrence: Recurrence
+    timezone: str
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+    next_number: int
+    next_start: datetime | None = None
+    pending: SlotChanges | None = None
 
 
 class Registration(Model, frozen=True, kw_only=True):
-    """A user's booking of a slot; one per (slot, user)."""
+    """A user's booking of a slot; one per (slot, user).
+
+    Attributes:
+        id: The registration's id.
+        time_slot_id: The slot.
+        user_id: The user.
+        status: What became of it.
+        registered_at: When it was made, or made again after it was cancelled.
+        cancelled_at: When it was cancelled, while it is.
+        seat: Which of the slot's seats it holds, from 0; no two hold the same, which is what keeps capacity exact.
+            None while cancelled, and for one that was put in by hand. Never shown.
+    """
 
     id: str
     time_slot_id: SlotId
@@ -128,6 +204,7 @@ class Registration(Model, frozen=True, kw_only=True):
     status: RegistrationStatus
     registered_at: datetime
     cancelled_at: datetime | None = None
+    seat: int | None = None
 
 
 class Recording(Model, frozen=True, kw_only=True):

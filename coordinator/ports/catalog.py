@@ -1,40 +1,121 @@
-"""The catalogue: what is offered (time slots) and who booked it (registrations)."""
+"""The catalogue: what is offered. Time slots, and the series whose occurrences they are."""
 
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Protocol
 
-from coordinator.domain.ids import SessionId, SlotId, UserId
-from coordinator.domain.model import Registration, TimeSlot
+import msgspec
+
+from coordinator.domain.ids import SessionId, SlotId
+from coordinator.domain.model import Language, Level, Series, TimeSlot
+
+
+class SlotQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which slots are looked for, in the order of their start and then of their id.
+
+    Attributes:
+        start_from: They start then or later.
+        start_until: They start then or earlier; None for any time.
+        target_language_code: In this language; None for any.
+        level: At this level; None for any.
+        is_active: Active, or deactivated; None for both.
+        series_id: Occurrences of this series; None for all slots.
+        after: Start and id of the slot after which to go on; None from the beginning.
+        limit: How many at most; at least 1.
+    """
+
+    start_from: datetime
+    start_until: datetime | None = None
+    target_language_code: Language | None = None
+    level: Level | None = None
+    is_active: bool | None = None
+    series_id: SlotId | None = None
+    after: tuple[datetime, SlotId] | None = None
+    limit: int = 50
+
+
+EDITABLE = (
+    "target_language_code",
+    "level",
+    "start_time",
+    "duration_minutes",
+    "max_participants",
+    "min_participants",
+    "timezone",
+    "is_active",
+    "updated_at",
+)
+"""The fields of a slot that `Catalog.change_slot` writes."""
 
 
 class Catalog(Protocol):
-    """Documents of the collections `timeslots` and `registrations`.
+    """Documents of the collections `timeslots` and `series`.
 
-    Every method raises `OutcomeUnknownError` when the store does not answer in time.
+    Every method raises `OutcomeUnknownError` when the store does not answer in time. Nothing costs more because there
+    are many slots that are over.
     """
 
     async def add_slot(self, slot: TimeSlot) -> None:
-        """Store a new slot."""
+        """Store a new slot; `KeyError` if there is one with that id."""
 
     async def slot(self, slot_id: SlotId) -> TimeSlot | None:
         """Return a slot."""
 
+    async def slots(self, slot_ids: AbstractSet[SlotId]) -> list[TimeSlot]:
+        """Return those of the slots that exist, in any order."""
+
+    async def page(self, query: SlotQuery) -> list[TimeSlot]:
+        """Return the slots that are looked for."""
+
     async def active_slots(self, start_from: datetime, start_until: datetime) -> list[TimeSlot]:
         """Return the active slots that start within the two instants, both included, earliest first."""
 
-    async def claim_session(self, slot_id: SlotId, session_id: SessionId) -> SessionId | None:
-        """Give an active slot its session id, unless it has one; compare-and-set, whoever is first wins.
+    async def change_slot(self, slot: TimeSlot, expected: datetime, *, unopened: bool) -> bool:
+        """Write what can be edited in a slot, in one step, if it still is of the version `expected` (its `updatedAt`).
+
+        Written are the fields in `EDITABLE` and, where the given slot has one, `settleAt`; never the count of
+        registrations, the session, or the series.
+
+        Args:
+            slot: The slot as it shall be.
+            expected: The version that it was made from.
+            unopened: Refuse as well if a session has been claimed for the slot.
 
         Returns:
-            The id that the slot has now; None if it is inactive or does not exist.
+            Whether it was written.
         """
 
-    async def add_registration(self, registration: Registration) -> None:
-        """Store a new registration; a second one for the same slot and user is refused by `KeyError`."""
+    async def set_registered_count(self, slot_id: SlotId, expected: int, count: int) -> bool:
+        """Set a slot's `registeredCount` if it still is `expected` (0 where there is none); tell whether it was set."""
 
-    async def is_registered(self, slot_id: SlotId, user_id: UserId) -> bool:
-        """Tell whether the user has a registration with status `registered` for the slot."""
+    async def claim_session(self, slot_id: SlotId, session_id: SessionId, settle_at: datetime) -> TimeSlot | None:
+        """Give an active slot its session id and `settleAt`, unless it has a session; whoever is first wins.
 
-    async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
-        """Return those of the slots that have at least one registration with status `registered`."""
+        Returns:
+            The slot as it is now, with its session: nothing that the session depends on can be edited any more. None
+            if it is inactive or does not exist.
+        """
+
+    async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:
+        """Return up to `limit` slots whose `settleAt` is not after `until`, the most overdue first."""
+
+    async def settle(self, slot_id: SlotId, expected: datetime, again_at: datetime | None = None) -> None:
+        """Take away a slot's `settleAt`, or move it to `again_at`, if it still is `expected`."""
+
+    async def add_series(self, series: Series) -> None:
+        """Store a new series; `KeyError` if there is one with that id."""
+
+    async def series(self, series_id: SlotId) -> Series | None:
+        """Return a series."""
+
+    async def change_series(self, series: Series, expected: datetime) -> bool:
+        """Write a whole series, if the stored one still is of the version `expected`; tell whether it was written."""
+
+    async def due_series(self, until: datetime, limit: int) -> list[Series]:
+        """Return up to `limit` series whose `nextStart` is not after `until`, earliest first."""
+
+    async def slots_to_adopt(self, limit: int) -> list[TimeSlot]:
+        """Return up to `limit` active slots that repeat but have no series: somebody put them in by hand."""
+
+    async def adopt_slot(self, slot_id: SlotId, series_id: SlotId, number: int) -> None:
+        """Make a slot that has no series occurrence `number` of one."""

@@ -4,8 +4,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from coordinator.domain.ids import SessionId
-from coordinator.domain.model import Participant, Session
+import msgspec
+
+from coordinator.domain.ids import SessionId, SlotId
+from coordinator.domain.model import Language, Participant, Session, SessionStatus
+
+
+class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions are looked for, the newest first (by `createdAt`, then by id).
+
+    Attributes:
+        status: With this status; None for any.
+        target_language_code: In this language; None for any.
+        slot_id: Of this slot; None for any.
+        after: `createdAt` and id of the session after which to go on, to older ones; None from the newest.
+        limit: How many at most; at least 1.
+    """
+
+    status: SessionStatus | None = None
+    target_language_code: Language | None = None
+    slot_id: SlotId | None = None
+    after: tuple[datetime, SessionId] | None = None
+    limit: int = 50
 
 
 class Projections(Protocol):
@@ -29,6 +49,9 @@ class Projections(Protocol):
 
     async def participants(self, session_id: SessionId) -> Sequence[Participant]:
         """Return the documents of a session's participants, in the order in which they first joined."""
+
+    async def page(self, query: SessionQuery) -> Sequence[Session]:
+        """Return the session documents that are looked for; those that are kept, for 30 days after they were opened."""
 
     async def live(self) -> Sequence[SessionId]:
         """Return the sessions whose documents say waiting or active."""

@@ -4,7 +4,7 @@ Exactly one, because the slot's document names its session by compare-and-set be
 commit of that session can only be written once. Whoever dies in between is finished by whoever looks next.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
@@ -13,6 +13,7 @@ from coordinator.domain.deadlines import span
 from coordinator.domain.errors import UnavailableError
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import TimeSlot
+from coordinator.ports.bookings import Bookings
 from coordinator.ports.catalog import Catalog
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
@@ -41,15 +42,25 @@ class Openings:
     """Opens sessions on time.
 
     Args:
-        catalog: The slots and their registrations.
+        catalog: The slots.
+        bookings: Their registrations.
         rooms: Where sessions are changed.
         clock: Time.
         ids: Names sessions.
         rules: What every session opened from here on gets.
     """
 
-    def __init__(self, catalog: Catalog, rooms: Rooms, clock: Clock, ids: IdSource, rules: SessionRules) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        bookings: Bookings,
+        rooms: Rooms,
+        clock: Clock,
+        ids: IdSource,
+        rules: SessionRules,
+    ) -> None:
         self._catalog = catalog
+        self._bookings = bookings
         self._rooms = rooms
         self._clock = clock
         self._ids = ids
@@ -72,8 +83,8 @@ class Openings:
         now = self._clock.now()
         slots = await self._catalog.active_slots(now - look_back, now + timedelta(minutes=self._rules.lobby_minutes))
         self._done &= {slot.id for slot in slots}
-        waiting = [slot for slot in slots if slot.id not in self._done and (also_over or _end_of(slot) > now)]
-        booked = await self._catalog.booked({slot.id for slot in waiting}) if waiting else set()
+        waiting = [slot for slot in slots if slot.id not in self._done and (also_over or slot.end_time > now)]
+        booked = await self._bookings.booked({slot.id for slot in waiting}) if waiting else set()
         for slot in waiting:
             if slot.id not in booked and slot.session_id is None:
                 continue
@@ -86,13 +97,16 @@ class Openings:
                 _log.exception("opening_failed", slot=slot.id)
 
     async def _open_one(self, slot: TimeSlot) -> None:
-        session_id = slot.session_id or await self._catalog.claim_session(slot.id, SessionId(self._ids.new_id()))
-        if session_id is None:
+        new_id = SessionId(self._ids.new_id())
+        # Also where it has a session: only what is read after the claim can no longer be edited.
+        claimed = await self._catalog.claim_session(slot.id, new_id, settle_at=slot.end_time)
+        if claimed is None:
             return  # deactivated since we read it
-        room = await self._rooms.room_or_new(session_id)
+        assert claimed.session_id is not None
+        room = await self._rooms.room_or_new(claimed.session_id)
         if room.state is None:
-            await self._rooms.submit(room, self._command(slot))
-            _log.info("session_opened", session=session_id, slot=slot.id, start=slot.start_time.isoformat())
+            await self._rooms.submit(room, self._command(claimed))
+            _log.info("session_opened", session=room.session_id, slot=slot.id, start=claimed.start_time.isoformat())
         self._done.add(slot.id)
 
     def _command(self, slot: TimeSlot) -> OpenSession:
@@ -101,14 +115,10 @@ class Openings:
             target_language_code=slot.target_language_code,
             level=slot.level,
             scheduled_start=slot.start_time,
-            scheduled_end=_end_of(slot),
+            scheduled_end=slot.end_time,
             no_show_at=slot.start_time + span(60 * self._rules.no_show_minutes),
             min_participants=slot.min_participants,
             max_participants=slot.max_participants,
             empty_timeout_seconds=self._rules.empty_timeout_seconds,
             reconnect_grace_seconds=self._rules.reconnect_grace_seconds,
         )
-
-
-def _end_of(slot: TimeSlot) -> datetime:
-    return slot.start_time + timedelta(minutes=slot.duration_minutes)

@@ -18,7 +18,7 @@ from coordinator.domain.commands import (
     SetRecordingConsent,
 )
 from coordinator.domain.deadlines import next_deadline
-from coordinator.domain.errors import InvalidRequestError, NotInSessionError, RemovedError, UnavailableError
+from coordinator.domain.errors import InvalidRequestError, NotInSessionError, RemovedError
 from coordinator.domain.events import Actor, DisconnectReason
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import SealedEvent
@@ -26,9 +26,10 @@ from coordinator.domain.model import Participant, Session
 from coordinator.domain.state import SessionState, participant_record, session_record
 from coordinator.domain.transitions import Presence
 from coordinator.ports.audience import Subscriber
-from coordinator.ports.catalog import Catalog
+from coordinator.ports.bookings import Bookings
 from coordinator.ports.clock import Clock
-from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.ports.journal import Journal
+from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms, close_replaced
 
@@ -66,7 +67,7 @@ class Participation:
     Args:
         rooms: The rooms of this node.
         journal: Where older events are read from.
-        catalog: Who is registered.
+        bookings: Who is registered.
         clock: Time.
         require_registration: Whether only registered users may take a seat.
         replay_limit: Missed events up to which they are replayed instead of a snapshot.
@@ -76,7 +77,7 @@ class Participation:
         self,
         rooms: Rooms,
         journal: Journal,
-        catalog: Catalog,
+        bookings: Bookings,
         clock: Clock,
         *,
         require_registration: bool,
@@ -84,7 +85,7 @@ class Participation:
     ) -> None:
         self._rooms = rooms
         self._journal = journal
-        self._catalog = catalog
+        self._bookings = bookings
         self._clock = clock
         self._require_registration = require_registration
         self._replay_limit = replay_limit
@@ -206,10 +207,8 @@ class Participation:
         participant = state.participants.get(user)
         if not self._require_registration or (participant is not None and participant.holds_seat):
             return True
-        try:
-            return await self._catalog.is_registered(state.time_slot_id, user)
-        except OutcomeUnknownError as error:
-            raise UnavailableError("the database is out of reach; try again") from error
+        with silence_is_unavailable():
+            return await self._bookings.is_registered(state.time_slot_id, user)
 
     @staticmethod
     def _check_seat(room: Room, user: UserId, subscriber: Subscriber) -> None:
@@ -242,10 +241,8 @@ class Participation:
             recent = room.recent_after(after)
             if recent is not None:
                 return recent
-            try:
+            with silence_is_unavailable():
                 older = await self._journal.events_after(room.session_id, after)
-            except OutcomeUnknownError as error:
-                raise UnavailableError("the database is out of reach; try again") from error
             newer = room.recent_after(older[-1].event.seq) if older else None
             if newer is not None:
                 return [sealed for sealed in (*older, *newer) if sealed.event.seq <= room.seq]

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from coordinator.domain.errors import UnavailableError
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import SealedEvent
-from coordinator.ports.catalog import Catalog
-from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.ports.bookings import Bookings
+from coordinator.ports.journal import Journal
 from coordinator.ports.projections import Projections
+from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.participation import Snapshot, snapshot_of
 from coordinator.services.rooms import Rooms
 
@@ -18,11 +18,11 @@ class Reader:
     Every method raises `NotFoundError` for an unknown session and `UnavailableError` when the database is away.
     """
 
-    def __init__(self, rooms: Rooms, journal: Journal, projections: Projections, catalog: Catalog) -> None:
+    def __init__(self, rooms: Rooms, journal: Journal, projections: Projections, bookings: Bookings) -> None:
         self._rooms = rooms
         self._journal = journal
         self._projections = projections
-        self._catalog = catalog
+        self._bookings = bookings
 
     async def snapshot(self, session_id: SessionId) -> Snapshot:
         """Return a session and its participants."""
@@ -30,10 +30,8 @@ class Reader:
         if loaded is not None and loaded.state is not None:
             await self._rooms.refresh(loaded)
             return snapshot_of(loaded.state)
-        try:
+        with silence_is_unavailable():
             stored = await self._projected(session_id)
-        except OutcomeUnknownError as error:
-            raise UnavailableError("the database is out of reach; try again") from error
         if stored is not None:
             return stored
         state = (await self._rooms.room(session_id)).state
@@ -42,10 +40,8 @@ class Reader:
 
     async def events(self, session_id: SessionId, after: int, limit: int) -> Sequence[SealedEvent]:
         """Return up to `limit` events after `after`, in order."""
-        try:
+        with silence_is_unavailable():
             events = await self._journal.events_after(session_id, after, limit)
-        except OutcomeUnknownError as error:
-            raise UnavailableError("the database is out of reach; try again") from error
         if not events:
             await self._rooms.room(session_id)
         return events
@@ -55,10 +51,8 @@ class Reader:
         snapshot = await self.snapshot(session_id)
         if any(participant.user_id == user_id for participant in snapshot.participants):
             return True
-        try:
-            return await self._catalog.is_registered(snapshot.session.time_slot_id, user_id)
-        except OutcomeUnknownError as error:
-            raise UnavailableError("the database is out of reach; try again") from error
+        with silence_is_unavailable():
+            return await self._bookings.is_registered(snapshot.session.time_slot_id, user_id)
 
     async def _projected(self, session_id: SessionId) -> Snapshot | None:
         """Return the stored documents where they are up to date with the journal."""

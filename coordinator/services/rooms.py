@@ -18,9 +18,10 @@ from coordinator.domain.model import SessionStatus
 from coordinator.ports.audience import Publisher, Subscriber
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
-from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.ports.journal import Journal
 from coordinator.services.background import BackgroundTasks
 from coordinator.services.committer import GroupCommitter
+from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.projector import Projector
 from coordinator.services.room import Room
 from coordinator.telemetry import get_logger
@@ -104,10 +105,8 @@ class Rooms:
             return known
         if not is_object_id(session_id):
             raise NotFoundError(f"there is no session {session_id[:40]!r}: an id has 24 hexadecimal digits")
-        try:
+        with silence_is_unavailable():
             commits = await self._journal.read(session_id)
-        except OutcomeUnknownError as error:
-            raise UnavailableError("the database is out of reach; try again") from error
         # Someone else may have loaded it while we waited, and theirs may be further.
         room = self._rooms.setdefault(session_id, Room(session_id))
         if room.state is None and commits:
@@ -137,11 +136,8 @@ class Rooms:
         Raises:
             UnavailableError: The journal is out of reach.
         """
-        with room.in_use():
-            try:
-                await self._committer.refresh(room)
-            except OutcomeUnknownError as error:
-                raise UnavailableError("the database is out of reach; try again") from error
+        with room.in_use(), silence_is_unavailable():
+            await self._committer.refresh(room)
 
     def drop_idle(self) -> None:
         """Drop the rooms that nobody would miss: a sweep finds what falls due for them later."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
+from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database, connect
 from coordinator.adapters.mongo.embedded import running_url
@@ -111,7 +112,8 @@ class ServerProcess:
     async def offer(self, users: list[str], start_in: float = 0.2) -> SessionId:
         """Offer a slot to `users` that starts in so many seconds; return its session's id once it is open."""
         async with self.database() as database:
-            catalog, ids, now = MongoCatalog(database), ObjectIds(), datetime.now(UTC)
+            catalog, bookings = MongoCatalog(database), MongoBookings(database)
+            ids, now = ObjectIds(), datetime.now(UTC)
             slot = TimeSlot(
                 id=SlotId(ids.new_id()),
                 target_language_code=Language.SPANISH,
@@ -124,7 +126,7 @@ class ServerProcess:
                 updated_at=now,
             )
             for user in users:
-                await catalog.add_registration(
+                await bookings.add(
                     Registration(
                         id=ids.new_id(),
                         time_slot_id=slot.id,

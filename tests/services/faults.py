@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
+from coordinator.adapters.memory.bookings import MemoryBookings
 from coordinator.adapters.memory.catalog import MemoryCatalog
 from coordinator.adapters.memory.journal import MemoryJournal
 from coordinator.adapters.memory.liveness import MemoryLiveness
@@ -178,13 +179,21 @@ class ShakyCatalog(MemoryCatalog):
         super().__init__()
         self.is_cut = False
         self.asked: list[tuple[datetime, datetime]] = []
-        self.asked_booked: list[set[SlotId]] = []
 
     async def active_slots(self, start_from: datetime, start_until: datetime) -> list[Any]:
         if self.is_cut:
             raise _silence()
         self.asked.append((start_from, start_until))
         return await super().active_slots(start_from, start_until)
+
+
+class ShakyBookings(MemoryBookings):
+    """Bookings that may be away, and remember what they were asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_cut = False
+        self.asked_booked: list[set[SlotId]] = []
 
     async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
         self.asked_booked.append(set(slot_ids))

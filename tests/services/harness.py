@@ -37,7 +37,7 @@ from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms
 from coordinator.services.verifier import Verifier
 from tests.domain.story import LOBBY, START
-from tests.services.faults import Line, ShakyCatalog, ShakyLiveness, ShakyProjections
+from tests.services.faults import Line, ShakyBookings, ShakyCatalog, ShakyLiveness, ShakyProjections
 
 RULES = SessionRules(lobby_minutes=10, no_show_minutes=10, empty_timeout_seconds=60, reconnect_grace_seconds=30)
 NODE_TIMEOUT_SECONDS = 15
@@ -213,16 +213,16 @@ class Node:
         self.participation = Participation(
             self.rooms,
             self.line,
-            world.catalog,
+            world.bookings,
             clock,
             require_registration=require_registration,
             replay_limit=replay_limit,
         )
-        self.openings = Openings(world.catalog, self.rooms, clock, self.ids, rules)
+        self.openings = Openings(world.catalog, world.bookings, self.rooms, clock, self.ids, rules)
         self.recovery = Recovery(
             self.id, self.rooms, world.projections, world.liveness, clock, node_timeout_seconds=NODE_TIMEOUT_SECONDS
         )
-        self.reader = Reader(self.rooms, self.line, world.projections, world.catalog)
+        self.reader = Reader(self.rooms, self.line, world.projections, world.bookings)
         self._loops.start(self.rooms.write(), f"group commit of {name}")
         self._loops.start(self.projector.run(), f"projections of {name}")
 
@@ -266,6 +266,7 @@ class World:
         self.clock = ManualClock(START + LOBBY)
         self.journal = MemoryJournal()
         self.catalog = ShakyCatalog()
+        self.bookings = ShakyBookings()
         self.projections = ShakyProjections()
         self.liveness = ShakyLiveness()
         self.verifier = Verifier(self.journal, self.projections, self.clock)
@@ -302,7 +303,7 @@ class World:
         registration = Registration(
             id=self._ids.new_id(), time_slot_id=slot, user_id=user, status=status, registered_at=self.clock.now()
         )
-        await self.catalog.add_registration(registration)
+        await self.bookings.add(registration)
 
     async def open_session(self, node: Node, users: Iterable[UserId], **fields: Any) -> SessionId:
         """Open the session of a new slot that these users have booked."""

@@ -116,12 +116,12 @@ async def test_past_slots_and_opened_ones_are_not_looked_at_again(world: World, 
     assert world.catalog.asked == [(START + minutes(40), START + minutes(110))]
     assert await world.session_of(past) is None
     assert await opened(world, current) is not None
-    asked = list(world.catalog.asked_booked)
+    asked = list(world.bookings.asked_booked)
     assert asked == [{current}]
     reads = node.line.reads
     for _ in range(3):
         await soon(node.openings.open_due())
-    assert world.catalog.asked_booked == asked
+    assert world.bookings.asked_booked == asked
     assert node.line.reads == reads
 
 

@@ -224,12 +224,12 @@ async def test_registration_may_not_be_required(world: World) -> None:
 async def test_who_holds_a_seat_needs_no_catalogue_to_come_back(world: World, node: Node, session: SessionId) -> None:
     (anna,) = await node.joined(session, ANNA)
     await anna.vanish()
-    world.catalog.is_cut = True
+    world.bookings.is_cut = True
     assert (await soon(node.client(ANNA, session).join())).seq == 4
     ben = node.client(BEN, session)
     with pytest.raises(UnavailableError):
         await soon(ben.join())
-    world.catalog.is_cut = False
+    world.bookings.is_cut = False
     assert (await soon(ben.join())).seq == 5
 
 
@@ -331,7 +331,7 @@ async def test_a_room_is_kept_for_those_who_are_about_to_join(
         return await gate.wait()
 
     await world.clock.advance(1)
-    monkeypatch.setattr(world.catalog, "is_registered", slow)
+    monkeypatch.setattr(world.bookings, "is_registered", slow)
     anna = node.client(ANNA, session)
     joining = asyncio.ensure_future(anna.join())
     await soon(asked.wait())

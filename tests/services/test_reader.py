@@ -129,7 +129,7 @@ async def test_a_database_that_is_away_is_said_to_be(
     with pytest.raises(UnavailableError):
         await soon(reading.reader.events(session, 0, 10))
     reading.line.is_cut = False
-    world.catalog.is_cut = True
+    world.bookings.is_cut = True
     with pytest.raises(UnavailableError):
         await soon(reading.reader.took_part(session, ANNA))
 

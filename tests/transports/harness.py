@@ -147,7 +147,7 @@ class Live:
             status=RegistrationStatus.REGISTERED,
             registered_at=ports.clock.now(),
         )
-        await ports.catalog.add_registration(registration)
+        await ports.bookings.add(registration)
 
     async def session_of(self, slot: TimeSlot) -> str:
         """Return the session of a slot as soon as its document is there."""

@@ -1,4 +1,4 @@
-"""The catalogue in memory. Owns slots and registrations; must not know the rules of registering."""
+"""The catalogue in memory. Owns slots and series; must not know the rules of offering."""
 
 import asyncio
 from collections.abc import Set as AbstractSet
@@ -6,8 +6,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from coordinator.domain.ids import SessionId, SlotId, UserId
-from coordinator.domain.model import Registration, RegistrationStatus, TimeSlot
+from coordinator.domain.ids import SessionId, SlotId
+from coordinator.domain.model import Recurrence, Series, TimeSlot
+from coordinator.ports.catalog import EDITABLE, SlotQuery
 
 
 class MemoryCatalog:
@@ -15,7 +16,7 @@ class MemoryCatalog:
 
     def __init__(self) -> None:
         self._slots: dict[SlotId, TimeSlot] = {}
-        self._registrations: dict[tuple[SlotId, UserId], Registration] = {}
+        self._series: dict[SlotId, Series] = {}
 
     async def add_slot(self, slot: TimeSlot) -> None:
         """Store a new slot.
@@ -33,51 +34,137 @@ class MemoryCatalog:
         await asyncio.sleep(0)
         return self._slots.get(slot_id)
 
+    async def slots(self, slot_ids: AbstractSet[SlotId]) -> list[TimeSlot]:
+        """Return those of the slots that exist."""
+        await asyncio.sleep(0)
+        return [self._slots[slot_id] for slot_id in slot_ids if slot_id in self._slots]
+
+    async def page(self, query: SlotQuery) -> list[TimeSlot]:
+        """Return the slots that are looked for, by start and id."""
+        await asyncio.sleep(0)
+        found = sorted((slot for slot in self._slots.values() if _matches(slot, query)), key=_place)
+        return found[: query.limit]
+
     async def active_slots(self, start_from: datetime, start_until: datetime) -> list[TimeSlot]:
         """Return the active slots that start within the two instants, both included, earliest first."""
         await asyncio.sleep(0)
         found = (
             slot for slot in self._slots.values() if slot.is_active and start_from <= slot.start_time <= start_until
         )
-        return sorted(found, key=lambda slot: (slot.start_time, slot.id))
+        return sorted(found, key=_place)
 
-    async def claim_session(self, slot_id: SlotId, session_id: SessionId) -> SessionId | None:
-        """Give an active slot its session id, unless it has one; whoever is first wins.
+    async def change_slot(self, slot: TimeSlot, expected: datetime, *, unopened: bool) -> bool:
+        """Write what can be edited in a slot, if it still is of the version `expected`."""
+        await asyncio.sleep(0)
+        stored = self._slots.get(slot.id)
+        if stored is None or stored.updated_at != expected or (unopened and stored.session_id is not None):
+            return False
+        values = {name: getattr(slot, name) for name in EDITABLE}
+        if slot.settle_at is not None:
+            values["settle_at"] = slot.settle_at
+        self._slots[slot.id] = replace(stored, **values)
+        return True
 
-        Returns:
-            The id that the slot has now; None if it is inactive or does not exist.
-        """
+    async def set_registered_count(self, slot_id: SlotId, expected: int, count: int) -> bool:
+        """Set a slot's `registeredCount` if it still is `expected`."""
+        await asyncio.sleep(0)
+        stored = self._slots.get(slot_id)
+        if stored is None or stored.registered_count != expected:
+            return False
+        self._slots[slot_id] = replace(stored, registered_count=count)
+        return True
+
+    async def claim_session(self, slot_id: SlotId, session_id: SessionId, settle_at: datetime) -> TimeSlot | None:
+        """Give an active slot its session id and `settleAt`, unless it has a session; whoever is first wins."""
         await asyncio.sleep(0)
         slot = self._slots.get(slot_id)
         if slot is None or not slot.is_active:
             return None
         if slot.session_id is None:
-            self._slots[slot_id] = slot = replace(slot, session_id=session_id)
-        return slot.session_id
+            self._slots[slot_id] = slot = replace(slot, session_id=session_id, settle_at=settle_at)
+        return slot
 
-    async def add_registration(self, registration: Registration) -> None:
-        """Store a new registration.
+    async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:
+        """Return up to `limit` slots whose `settleAt` is not after `until`, the most overdue first."""
+        await asyncio.sleep(0)
+        due = sorted(
+            (slot.settle_at, slot.id)
+            for slot in self._slots.values()
+            if slot.settle_at is not None and slot.settle_at <= until
+        )
+        return [self._slots[slot_id] for _, slot_id in due[:limit]]
+
+    async def settle(self, slot_id: SlotId, expected: datetime, again_at: datetime | None = None) -> None:
+        """Take away a slot's `settleAt`, or move it to `again_at`, if it still is `expected`."""
+        await asyncio.sleep(0)
+        stored = self._slots.get(slot_id)
+        if stored is not None and stored.settle_at == expected:
+            self._slots[slot_id] = replace(stored, settle_at=again_at)
+
+    async def add_series(self, series: Series) -> None:
+        """Store a new series.
 
         Raises:
-            KeyError: There is one for the same slot and user.
+            KeyError: There is a series with that id.
         """
         await asyncio.sleep(0)
-        key = (registration.time_slot_id, registration.user_id)
-        if key in self._registrations:
-            raise KeyError(key)
-        self._registrations[key] = registration
+        if series.id in self._series:
+            raise KeyError(series.id)
+        self._series[series.id] = series
 
-    async def is_registered(self, slot_id: SlotId, user_id: UserId) -> bool:
-        """Tell whether the user has a registration with status `registered` for the slot."""
+    async def series(self, series_id: SlotId) -> Series | None:
+        """Return a series."""
         await asyncio.sleep(0)
-        registration = self._registrations.get((slot_id, user_id))
-        return registration is not None and registration.status is RegistrationStatus.REGISTERED
+        return self._series.get(series_id)
 
-    async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
-        """Return those of the slots that have at least one registration with status `registered`."""
+    async def change_series(self, series: Series, expected: datetime) -> bool:
+        """Write a whole series, if the stored one still is of the version `expected`."""
         await asyncio.sleep(0)
-        return {
-            slot_id
-            for (slot_id, _), registration in self._registrations.items()
-            if slot_id in slot_ids and registration.status is RegistrationStatus.REGISTERED
-        }
+        stored = self._series.get(series.id)
+        if stored is None or stored.updated_at != expected:
+            return False
+        self._series[series.id] = series
+        return True
+
+    async def due_series(self, until: datetime, limit: int) -> list[Series]:
+        """Return up to `limit` series whose `nextStart` is not after `until`, earliest first."""
+        await asyncio.sleep(0)
+        due = sorted(
+            (series.next_start, series.id)
+            for series in self._series.values()
+            if series.next_start is not None and series.next_start <= until
+        )
+        return [self._series[series_id] for _, series_id in due[:limit]]
+
+    async def slots_to_adopt(self, limit: int) -> list[TimeSlot]:
+        """Return up to `limit` active slots that repeat but have no series."""
+        await asyncio.sleep(0)
+        found = [
+            slot
+            for slot in self._slots.values()
+            if slot.is_active and slot.series_id is None and slot.recurrence in (Recurrence.DAILY, Recurrence.WEEKLY)
+        ]
+        return found[:limit]
+
+    async def adopt_slot(self, slot_id: SlotId, series_id: SlotId, number: int) -> None:
+        """Make a slot that has no series occurrence `number` of one."""
+        await asyncio.sleep(0)
+        stored = self._slots.get(slot_id)
+        if stored is not None and stored.series_id is None:
+            self._slots[slot_id] = replace(stored, series_id=series_id, series_number=number)
+
+
+def _place(slot: TimeSlot) -> tuple[datetime, SlotId]:
+    return slot.start_time, slot.id
+
+
+def _matches(slot: TimeSlot, query: SlotQuery) -> bool:
+    return (
+        slot.start_time >= query.start_from
+        and (query.start_until is None or slot.start_time <= query.start_until)
+        and (query.target_language_code is None or slot.target_language_code is query.target_language_code)
+        and (query.level is None or slot.level is query.level)
+        and (query.is_active is None or slot.is_active is query.is_active)
+        and (query.series_id is None or slot.series_id == query.series_id)
+        and (query.after is None or _place(slot) > query.after)
+    )

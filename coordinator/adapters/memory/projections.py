@@ -6,6 +6,7 @@ from datetime import datetime
 
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.model import Participant, Session, SessionStatus
+from coordinator.ports.projections import SessionQuery
 
 
 class MemoryProjections:
@@ -46,6 +47,12 @@ class MemoryProjections:
         found = self._participants.get(session_id, {}).values()
         return sorted(found, key=lambda participant: (participant.joined_at, participant.user_id))
 
+    async def page(self, query: SessionQuery) -> Sequence[Session]:
+        """Return the session documents that are looked for, the newest first."""
+        await asyncio.sleep(0)
+        found = sorted((item for item in self._sessions.values() if _matches(item, query)), key=_place, reverse=True)
+        return found[: query.limit]
+
     async def live(self) -> Sequence[SessionId]:
         """Return the sessions whose documents say waiting or active."""
         await asyncio.sleep(0)
@@ -60,3 +67,16 @@ class MemoryProjections:
             if session.next_deadline is not None and session.next_deadline <= until
         )
         return [session_id for _, session_id in found[:limit]]
+
+
+def _place(session: Session) -> tuple[datetime, SessionId]:
+    return session.created_at, session.id
+
+
+def _matches(session: Session, query: SessionQuery) -> bool:
+    return (
+        (query.status is None or session.status is query.status)
+        and (query.target_language_code is None or session.target_language_code is query.target_language_code)
+        and (query.slot_id is None or session.time_slot_id == query.slot_id)
+        and (query.after is None or _place(session) < query.after)
+    )
