@@ -1,4 +1,4 @@
-"""The page at `/`: what is served, how, and that nothing else is."""
+"""The pages: what is served, how, and that nothing else is. What is special about `/docs` is in `test_docs_page`."""
 
 import asyncio
 import re
@@ -14,9 +14,10 @@ from coordinator.transports.web.pages import PageRoutes
 
 _STATIC = Path(pages.__file__).parent / "static"
 _VENDORED = "vendor/socket.io.esm.min.js"
+_DOCS = "docs.html"
 _SERVED = sorted(path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*") if path.is_file())
 _OWN = [name for name in _SERVED if not name.startswith("vendor/")]
-_SCRIPTS = [name for name in _SERVED if name.endswith(".js")]
+_SCRIPTS = [name for name in _SERVED if name.endswith(".js") and "swagger" not in name]  # that one is no module
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -24,6 +25,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".md": "text/markdown; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
 }
 _HEADERS = {
     "Cache-Control": "no-cache",
@@ -98,7 +100,7 @@ async def test_the_page_is_at_the_root(aiohttp_client: AiohttpClient) -> None:
     assert await response.text() == _text("index.html")
 
 
-@pytest.mark.parametrize("name", _SERVED)
+@pytest.mark.parametrize("name", [name for name in _SERVED if name != _DOCS])
 async def test_every_file_is_served_with_its_type_and_the_headers(aiohttp_client: AiohttpClient, name: str) -> None:
     client = await aiohttp_client(_app(PageRoutes()))
     response = await client.get(f"/static/{name}")
@@ -177,7 +179,7 @@ async def test_only_files_of_known_kinds_are_served(aiohttp_client: AiohttpClien
 
 async def test_only_reading_is_allowed(aiohttp_client: AiohttpClient) -> None:
     client = await aiohttp_client(_app(PageRoutes()))
-    for path in ("/", "/static/room.js"):
+    for path in ("/", "/docs", "/static/room.js"):
         assert (await client.head(path)).status == 200
         assert (await client.post(path)).status == 405
 
@@ -185,7 +187,7 @@ async def test_only_reading_is_allowed(aiohttp_client: AiohttpClient) -> None:
 async def test_every_file_that_the_page_refers_to_is_served(aiohttp_client: AiohttpClient) -> None:
     client = await aiohttp_client(_app(PageRoutes()))
     page = _Page(_text("index.html"))
-    assert "/static/room.js" in page.files
+    assert {"/static/room.js", "/docs"} <= set(page.files)
     missing = {address for address in page.files if (await client.get(address)).status != 200}
     assert not missing
 
@@ -198,7 +200,7 @@ def test_scripts_import_only_files_that_are_there(name: str) -> None:
 
 
 def test_every_script_is_used() -> None:
-    reached, waiting = set(), ["room.js"]
+    reached, waiting = set(), ["room.js", "docs.js"]
     while waiting:
         name = waiting.pop()
         reached.add(name)
