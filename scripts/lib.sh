@@ -12,6 +12,7 @@ NODE_TESTS="$ROOT/tests/transports/node"
 SYSTEM_PARTS=(
   "node nodejs"
   "npm npm"
+  "curl curl"
 )
 MIN_NODE=18
 

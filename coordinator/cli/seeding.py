@@ -1,24 +1,71 @@
-"""Demo data: a slot that starts in one minute, registered demo users, their tokens."""
+"""Demo data, offered over HTTP as a platform would: a slot that starts in one minute, users, two series.
 
-from datetime import timedelta
-from typing import NamedTuple
+Owns what the demo consists of and how it is told; must not know how requests are made, nor any database.
+"""
+
+import asyncio
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
-from coordinator.app import Ports
+from coordinator.cli.api_client import ApiClient
 from coordinator.cli.common import out
+from coordinator.domain.errors import OverlappingRegistrationError, UnauthenticatedError
 from coordinator.domain.events import Role
-from coordinator.domain.ids import SessionId, SlotId, UserId
-from coordinator.domain.model import Language, Level, Recurrence, Registration, RegistrationStatus, TimeSlot
+from coordinator.domain.ids import SessionId, UserId
+from coordinator.domain.ledger import wire_time
+from coordinator.domain.model import Language, Level, Recurrence, Registration, TimeSlot
+from coordinator.domain.recurrence import instant_of, wall_clock
 
 DEMO_USERS = ("ada", "bruno", "chloe", "diego")
 _START_IN = timedelta(minutes=1)
+_DURATION_MINUTES = 15
 _TOKEN_SECONDS = 12 * 3600
+_ADMIN_TOKEN_SECONDS = 600
+_MOST_NAMESAKES = 30
+"""More demo slots than this overlap only if somebody wants them to."""
 _PATIENCE_POLLS = 50
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
+
+
+class DemoSeries(NamedTuple):
+    """A slot that repeats; `weekday` counts from Monday, 0, and is None for tomorrow's."""
+
+    words: str
+    target_language_code: Language
+    level: Level
+    recurrence: Recurrence
+    timezone: str
+    at: time
+    weekday: int | None = None
+
+
+_SERIES = (
+    DemoSeries(
+        "Spanish A2 every day at 18:00 in Paris",
+        Language.SPANISH,
+        Level.A2,
+        Recurrence.DAILY,
+        "Europe/Paris",
+        time(18),
+    ),
+    DemoSeries(
+        "English C1 every Saturday at 10:00 in London",
+        Language.ENGLISH,
+        Level.C1,
+        Recurrence.WEEKLY,
+        "Europe/London",
+        time(10),
+        weekday=5,
+    ),
+)
 
 
 class DemoOffer(NamedTuple):
-    """What was made: the slot, its session if a coordinator has opened it, and a token for each user."""
+    """What was offered: the slot, its session if one opened in time, and a token for each of its users."""
 
     slot: TimeSlot
     session_id: SessionId | None
@@ -26,61 +73,121 @@ class DemoOffer(NamedTuple):
     moderator_token: str
 
 
-async def seed_demo(ports: Ports, tokens: Hs256Tokens) -> DemoOffer:
-    """Offer a slot that starts in a minute, register the demo users, and wait a little for its session."""
-    now = ports.clock.now()
-    slot = TimeSlot(
-        id=SlotId(ports.ids.new_id()),
-        target_language_code=Language.FRENCH,
-        level=Level.B1,
-        start_time=now + _START_IN,
-        duration_minutes=15,
-        recurrence=Recurrence.ONCE,
-        is_active=True,
-        created_at=now,
-        updated_at=now,
-        registered_count=len(DEMO_USERS),
-    )
-    await ports.catalog.add_slot(slot)
-    for user in DEMO_USERS:
-        registration = Registration(
-            id=ports.ids.new_id(),
-            time_slot_id=slot.id,
-            user_id=UserId(user),
-            status=RegistrationStatus.REGISTERED,
-            registered_at=now,
-        )
-        await ports.bookings.add(registration)
+class _Page(msgspec.Struct):
+    """A page of slots."""
+
+    items: list[TimeSlot]
+
+
+async def offer_demo(address: str, tokens: Hs256Tokens) -> DemoOffer:
+    """Offer the demo to the coordinator at `address`, and wait a little for its session.
+
+    Raises:
+        CoordinatorError: It refused something.
+        OSError: No coordinator answers there.
+    """
+    admin = tokens.issue(UserId("demo-admin"), Role.ADMIN, ttl_seconds=_ADMIN_TOKEN_SECONDS)
+    now = datetime.now(UTC)
+    async with aiohttp.ClientSession() as http:
+        api = ApiClient(http, address)
+        try:
+            slot = await api.post("/time-slots", admin, TimeSlot, _terms(Language.FRENCH, Level.B1, now + _START_IN))
+        except UnauthenticatedError as error:
+            raise UnauthenticatedError(
+                f"the coordinator at {address} does not accept tokens signed here: use its --data-dir, or its "
+                f"COORDINATOR_AUTH__SECRET ({error.message})"
+            ) from error
+        users = [await _register(api, tokens, slot, user) for user in DEMO_USERS]
+        for series in _SERIES:
+            await _offer_series(api, admin, series, now)
+        session_id = await _session_of(api, admin, slot)
     return DemoOffer(
         slot,
-        await _session_of(ports, slot.id),
-        {user: tokens.issue(UserId(user), Role.PARTICIPANT, ttl_seconds=_TOKEN_SECONDS) for user in DEMO_USERS},
+        session_id,
+        {user: _token(tokens, user) for user in users},
         tokens.issue(UserId("demo-moderator"), Role.MODERATOR, ttl_seconds=_TOKEN_SECONDS),
     )
 
 
-async def _session_of(ports: Ports, slot_id: SlotId) -> SessionId | None:
+def _token(tokens: Hs256Tokens, user: str) -> str:
+    return tokens.issue(UserId(user), Role.PARTICIPANT, ttl_seconds=_TOKEN_SECONDS)
+
+
+def _terms(language: Language, level: Level, start: datetime) -> dict[str, Any]:
+    return {
+        "targetLanguageCode": language,
+        "level": level,
+        "startTime": wire_time(start),
+        "durationMinutes": _DURATION_MINUTES,
+    }
+
+
+async def _offer_series(api: ApiClient, token: str, series: DemoSeries, now: datetime) -> None:
+    """Offer a series, unless it has been: by a demo of another day, or by one that runs at the same time."""
+    local = _first_start(series, now)
+    start = instant_of(local, series.timezone)
+    terms = _terms(series.target_language_code, series.level, start)
+    language = str(series.target_language_code)
+    at = {"from": terms["startTime"], "to": terms["startTime"]}
+    found = await api.get(
+        "/time-slots", token, _Page, targetLanguageCode=language, level=str(series.level), isActive="true", **at
+    )
+    if any(slot.recurrence is series.recurrence for slot in found.items):
+        return
+    repeating = {**terms, "recurrence": series.recurrence, "timezone": series.timezone}
+    key = f"demo-{language}-{series.level}-{series.recurrence}-{local.date()}"
+    await api.post("/time-slots", token, TimeSlot, repeating, key=key)
+
+
+def _first_start(series: DemoSeries, now: datetime) -> datetime:
+    """Return when a series begins, by the clocks of its zone: tomorrow, or on the next such weekday after today."""
+    today = wall_clock(now, series.timezone).date()
+    days = 1 if series.weekday is None else (series.weekday - today.weekday() - 1) % 7 + 1
+    return datetime.combine(today + timedelta(days=days), series.at)
+
+
+async def _register(api: ApiClient, tokens: Hs256Tokens, slot: TimeSlot, user: str) -> str:
+    """Register a user, or a namesake if an earlier demo slot is not over for the user; return who it was."""
+    for number in range(1, _MOST_NAMESAKES + 1):
+        name = user if number == 1 else f"{user}-{number}"
+        try:
+            await api.post(f"/time-slots/{slot.id}/registrations", _token(tokens, name), Registration, {})
+        except OverlappingRegistrationError:
+            continue
+        return name
+    raise OverlappingRegistrationError(f"{_MOST_NAMESAKES} demo slots are not over yet: wait until some are")
+
+
+async def _session_of(api: ApiClient, token: str, slot: TimeSlot) -> SessionId | None:
     for _ in range(_PATIENCE_POLLS):
-        slot = await ports.catalog.slot(slot_id)
-        if slot is not None and slot.session_id is not None:
-            return slot.session_id
-        await ports.clock.sleep(_POLL_SECONDS)
+        now_is = await api.get(f"/time-slots/{slot.id}", token, TimeSlot)
+        if now_is.session_id is not None:
+            return now_is.session_id
+        await asyncio.sleep(_POLL_SECONDS)
     return None
 
 
-def describe_demo(offer: DemoOffer, address: str | None) -> None:
-    """Print what was made and how to go in."""
+def describe_demo(offer: DemoOffer, address: str) -> None:
+    """Print what was offered and how to go in."""
     slot = offer.slot
     start = slot.start_time.astimezone().strftime("%H:%M:%S")
-    out.print(f"\nDemo slot {slot.id}: {slot.target_language_code} {slot.level}, starts at {start}, 15 minutes")
+    minutes = slot.duration_minutes
+    out.print(f"\nDemo slot {slot.id}: {slot.target_language_code} {slot.level}, starts at {start}, {minutes} minutes")
     if offer.session_id is None:
-        out.print("No coordinator has opened its session yet: start one with `coordinator serve` on the same data.")
+        out.print(f"Its session has not opened yet; GET /api/v1/time-slots/{slot.id} shows its sessionId once it has.")
     else:
         out.print(f"Session [bold]{offer.session_id}[/]")
-    if address is not None and offer.session_id is not None:
+    if offer.tokens.keys() != set(DEMO_USERS):
+        out.print(
+            "Users with a number stand in for those whose earlier demo slot is not over: nobody is in two at once.",
+            soft_wrap=True,
+        )
+    if offer.session_id is not None:
         out.print("Open these in two browser windows:")
         for user, token in list(offer.tokens.items())[:2]:
             out.print(f"  {user}: {address}/#session={offer.session_id}&token={token}", soft_wrap=True)
     out.print("\nTokens (12 h):")
     for user, token in [*offer.tokens.items(), ("demo-moderator", offer.moderator_token)]:
         out.print(f"  {user}  {token}", soft_wrap=True)
+    words = ", ".join(series.words for series in _SERIES)
+    out.print(f"\nAlso on offer: {words}. The HTTP interface: {address}/docs", soft_wrap=True)

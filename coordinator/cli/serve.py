@@ -5,10 +5,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from coordinator import app as application
-from coordinator.cli.common import ConfigOption, DataDirOption, MongoUrlOption, out, run, settings_from, told_failures
-from coordinator.cli.seeding import describe_demo, seed_demo
+from coordinator.cli.common import (
+    ConfigOption,
+    DataDirOption,
+    MongoUrlOption,
+    err,
+    out,
+    run,
+    settings_from,
+    told_failures,
+)
+from coordinator.cli.seeding import describe_demo, offer_demo
+from coordinator.domain.errors import CoordinatorError
 from coordinator.telemetry import configure_logging
 
 
@@ -49,5 +60,10 @@ def serve(
 
 async def _offer_demo(coordinator: application.Coordinator, address: str) -> None:
     tokens = application.make_tokens(coordinator.settings, coordinator.ports.clock)
-    offer = await seed_demo(coordinator.ports, tokens)
-    describe_demo(offer, address)
+    try:
+        offer = await offer_demo(address, tokens)
+    except (CoordinatorError, OSError) as error:
+        # The coordinator itself is well, and goes on.
+        err.print(f"[bold red]demo[/] could not be offered: {escape(str(error))}")
+    else:
+        describe_demo(offer, address)

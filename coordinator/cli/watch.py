@@ -8,6 +8,7 @@ import typer
 
 from coordinator.adapters.system import SystemClock
 from coordinator.app import make_tokens
+from coordinator.cli.api_client import address_of, checked_address
 from coordinator.cli.common import (
     ConfigOption,
     DataDirOption,
@@ -42,14 +43,14 @@ def watch(
         raise typer.BadParameter("a session id has 24 hexadecimal digits", param_hint="SESSION")
     with told_failures():
         settings = settings_from(config, mongo_url, data_dir)
-        address = url or f"http://{settings.server.host}:{settings.server.port}"
+        address = address_of(settings) if url is None else checked_address(url)
 
         def sign() -> str:
             tokens = make_tokens(settings, SystemClock())
             return token or tokens.issue(UserId("watch"), Role.MODERATOR, ttl_seconds=_TOKEN_SECONDS)
 
         try:
-            code = run(_follow(f"{address.rstrip('/')}/api/v1/sessions/{session}/events", sign(), after, follow))
+            code = run(_follow(f"{address}/api/v1/sessions/{session}/events", sign(), after, follow))
         except KeyboardInterrupt:
             code = 0
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""A coordinator in a process of its own, to be killed."""
+"""Coordinators and commands in processes of their own: some to be killed, some to be read."""
 
 import asyncio
 import os
@@ -24,14 +24,43 @@ from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.model import Language, Level, Registration, RegistrationStatus, TimeSlot
 
 SECRET = "a secret of these tests, long enough for HS256"
+SIGNED = {"COORDINATOR_AUTH__SECRET": SECRET}
 START_SECONDS = 60
+COMMAND_SECONDS = 60
+
+
+async def run(
+    *arguments: str, variables: dict[str, str] | None = None, cwd: Path | None = None
+) -> tuple[int, str, str]:
+    """Run `coordinator` with these arguments; return the exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "coordinator",
+        *arguments,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **(variables or {})},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(COMMAND_SECONDS):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
 
 
 class ServerProcess:
-    """`coordinator serve` on one data directory; each start is another process on the same port."""
+    """`coordinator serve` on one data directory; each start is another process on the same port.
 
-    def __init__(self, data_dir: Path, **variables: str) -> None:
+    Args:
+        data_dir: The data directory; what the processes log lies beside it.
+        mongo_url: A database server to use in place of an embedded one.
+        variables: Settings.
+    """
+
+    def __init__(self, data_dir: Path, mongo_url: str | None = None, **variables: str) -> None:
         self.data_dir = data_dir
+        self._database_options = [] if mongo_url is None else ["--mongo-url", mongo_url]
         self.address = ""
         self._port = 0
         self._log = data_dir.with_suffix(".log")
@@ -57,6 +86,7 @@ class ServerProcess:
                 *command,
                 "--port",
                 str(self._port),
+                *self._database_options,
                 *options,
                 env=self._environment,
                 stdout=asyncio.subprocess.PIPE,

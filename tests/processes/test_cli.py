@@ -1,9 +1,7 @@
 """The commands as a newcomer types them: real processes, right and wrong input."""
 
 import asyncio
-import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,30 +12,7 @@ import socketio
 from bson import ObjectId
 
 from coordinator.domain.events import Role
-from tests.processes.server import SECRET, ServerProcess
-
-COMMAND_SECONDS = 60
-SIGNED = {"COORDINATOR_AUTH__SECRET": SECRET}
-
-
-async def run(
-    *arguments: str, variables: dict[str, str] | None = None, cwd: Path | None = None
-) -> tuple[int, str, str]:
-    """Run `coordinator` with these arguments; return the exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "coordinator",
-        *arguments,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", **(variables or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(COMMAND_SECONDS):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+from tests.processes.server import SECRET, SIGNED, ServerProcess, run
 
 
 @pytest.fixture
@@ -79,32 +54,6 @@ async def test_a_second_coordinator_on_the_same_data_is_told_who_has_it(server: 
     code, _, err = await run("serve", "--data-dir", str(server.data_dir), "--port", "0")
     assert code == 1
     assert str(server.process.pid) in err
-
-
-async def test_the_demo_offers_a_session_that_its_users_can_join(server: ServerProcess) -> None:
-    code, out, err = await run("demo", "--data-dir", str(server.data_dir), variables=SIGNED)
-    assert (code, err) == (0, "")
-    session = re.search(r"Session (\w{24})", out)
-    tokens = dict(re.findall(r"^  (\w+)  (ey\S+)$", out, re.MULTILINE))
-    assert session is not None
-    assert {"ada", "bruno"} <= tokens.keys()
-    client = socketio.AsyncClient(reconnection=False)
-    await client.connect(server.address, namespaces=["/rooms"], auth={"token": tokens["ada"]}, transports=["websocket"])
-    answer = await client.call("join", {"sessionId": session[1]}, namespace="/rooms")
-    await client.disconnect()
-    assert answer["ok"]
-    assert answer["snapshot"]["session"]["status"] == "waiting"
-
-
-async def test_serve_can_bring_its_own_demo(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path / "data")
-    await server.start("--demo")
-    assert server.process.stdout is not None
-    async with asyncio.timeout(30):
-        async for line in server.process.stdout:
-            if re.search(rb"/#session=\w{24}&token=ey", line):
-                break
-    assert await server.stop() == 0
 
 
 async def test_watch_prints_what_happened(server: ServerProcess) -> None:
@@ -189,6 +138,8 @@ UNREACHABLE = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
         (["token", "--sub", "", "--role", "participant"], {}, 2, "--sub"),
         (["token", "--sub", "ada", "--role", "king"], {}, 2, "participant, moderator, recorder or admin"),
         (["token", "--sub", "ada", "--role", "participant", "--ttl", "soon"], {}, 2, "90s"),
+        (["demo", "--url", "nonsense"], {}, 2, "--url"),
+        (["demo"], {"COORDINATOR_SERVER__PORT": "0"}, 2, "server.port"),
         (["watch", "nonsense"], {}, 2, "24 hexadecimal digits"),
         (["verify", "nonsense"], {}, 2, "24 hexadecimal digits"),
         (["dance"], {}, 2, "dance"),

@@ -1,6 +1,7 @@
 """The README's examples, run as they stand."""
 
 import asyncio
+import json
 import re
 import shutil
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.domain.events import Role
 from tests.processes.server import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,13 +25,12 @@ def example(language: str) -> str:
 
 async def printed(server: ServerProcess, command: list[str]) -> str:
     session = await server.offer(["ada", "bruno"], start_in=60)
+    return await run_to_end([*command, server.address, session, server.token("ada")])
+
+
+async def run_to_end(command: list[str]) -> str:
     process = await asyncio.create_subprocess_exec(
-        *command,
-        server.address,
-        session,
-        server.token("ada"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(60):
         out, _ = await process.communicate()
@@ -61,4 +62,15 @@ async def test_the_examples_do_what_they_say(tmp_path: Path, server: ServerProce
     assert "waiting" in out
     assert "{ ok: true, seq: 4 }" in out
     assert "recording_consent_granted 5" in out
+    bash = tmp_path / "book.sh"
+    bash.write_text(example("bash"), encoding="utf-8")
+    admin, ada = server.token("root", Role.ADMIN), server.token("ada")
+    slots, booked, *calendar, cancelled, stopped = (
+        await run_to_end(["bash", str(bash), server.address, admin, ada])
+    ).splitlines()
+    assert [slot["startTime"] for slot in json.loads(slots)["items"]] == ["2031-06-02T17:00:00.000Z"]
+    assert json.loads(booked)["status"] == "registered"
+    assert "DTSTART:20310602T170000Z" in calendar
+    assert json.loads(cancelled)["status"] == "cancelled"
+    assert json.loads(stopped)["isActive"] is False
     assert await server.stop() == 0
