@@ -24,6 +24,7 @@ from coordinator.adapters.mongo.ids import ObjectIds
 from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.projections import MongoProjections
+from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import prepare
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.ids import NodeId
@@ -34,19 +35,24 @@ from coordinator.ports.identity import IdSource, TokenVerifier
 from coordinator.ports.journal import Journal, OutcomeUnknownError
 from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections
+from coordinator.ports.replies import Replies
 from coordinator.services.background import BackgroundTasks, every
+from coordinator.services.booking import Booking
+from coordinator.services.moderation import Moderation
+from coordinator.services.occurrences import Occurrences
+from coordinator.services.offering import Offering
 from coordinator.services.openings import Openings, SessionRules
 from coordinator.services.participation import Participation
 from coordinator.services.projector import Projector
 from coordinator.services.reader import Reader
+from coordinator.services.recordings import Recordings
 from coordinator.services.recovery import Recovery
 from coordinator.services.rooms import Rooms
+from coordinator.services.settlement import Settlement
 from coordinator.settings import Settings, SettingsError
 from coordinator.telemetry import get_logger
-from coordinator.transports.rest.access import Access
-from coordinator.transports.rest.health import HealthRoutes
+from coordinator.transports.rest.api import ApiServices, RestApi
 from coordinator.transports.rest.problems import problem_middleware
-from coordinator.transports.rest.sessions import SessionRoutes
 from coordinator.transports.socketio.fanout import Fanout
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
@@ -56,6 +62,8 @@ from coordinator.transports.web.pages import PageRoutes
 
 _TICK_SECONDS = 1.0
 """How often slots are looked at: a session opens within 2 s of being due (SPEC section 2)."""
+_OCCURRENCES_SECONDS = 10.0
+"""How often it is looked whether a series needs another slot; they are made two weeks ahead."""
 _DEPARTURE_SECONDS = 5.0
 """How long a stopping process may take to write down that its participants are gone."""
 
@@ -70,6 +78,7 @@ class Ports:
     projections: Projections
     catalog: Catalog
     bookings: Bookings
+    replies: Replies
     liveness: Liveness
     clock: Clock
     ids: IdSource
@@ -103,7 +112,11 @@ class Coordinator:
             require_registration=settings.session.require_registration,
             replay_limit=settings.limits.replay_events,
         )
-        self.openings = Openings(ports.catalog, ports.bookings, self.rooms, ports.clock, ports.ids, _rules(settings))
+        self.settlement = Settlement(ports.catalog, ports.bookings, self.rooms, ports.clock, self._errands)
+        self.rooms.on_ended(self.settlement.session_ended)
+        self.openings = Openings(
+            ports.catalog, ports.bookings, self.rooms, ports.clock, ports.ids, _rules(settings), self.settlement
+        )
         self.recovery = Recovery(
             self.node,
             self.rooms,
@@ -111,9 +124,31 @@ class Coordinator:
             ports.liveness,
             ports.clock,
             settings.session.node_timeout_seconds,
+            self.settlement,
         )
         self.reader = Reader(self.rooms, ports.journal, ports.projections, ports.bookings)
+        self.occurrences = Occurrences(ports.catalog, ports.bookings, self.settlement, ports.clock)
+        self._api = self._make_api()
         self._connections, self._sockets = self._make_sockets()
+
+    def _make_api(self) -> RestApi:
+        ports = self.ports
+        services = ApiServices(
+            offering=Offering(ports.catalog, ports.bookings, self.occurrences, self.settlement, ports.clock),
+            booking=Booking(ports.catalog, ports.bookings, self.reader, ports.clock, ports.ids),
+            reader=self.reader,
+            moderation=Moderation(self.rooms, self.reader),
+            recordings=Recordings(self.rooms, self.reader, self.settings.recording.allowed_hosts),
+        )
+        return RestApi(
+            services,
+            tokens=ports.tokens,
+            replies=ports.replies,
+            clock=ports.clock,
+            ids=ports.ids,
+            checks={"database": ports.liveness.heartbeats},
+            body_bytes=self.settings.limits.message_bytes,
+        )
 
     def _make_sockets(self) -> tuple[Connections, EventServer]:
         limits = _socket_limits(self.settings)
@@ -130,9 +165,7 @@ class Coordinator:
     def web_application(self) -> web.Application:
         """Return the aiohttp application: Socket.IO, HTTP and pages."""
         app = web.Application(middlewares=[problem_middleware])
-        access = Access(self.ports.tokens, self.reader)
-        app.add_routes(SessionRoutes(self.reader, access).routes())
-        app.add_routes(HealthRoutes({"database": self.ports.liveness.heartbeats}).routes())
+        app.add_routes(self._api.routes())
         app.add_routes(PageRoutes().routes())
         self._sockets.attach(app)
         return app
@@ -148,8 +181,11 @@ class Coordinator:
         self._loops.start(self._projector.run(), "projections")
         await self.recovery.start()
         await self.openings.open_missed()
+        await self.settlement.settle_missed()
         beat_seconds = self.settings.session.node_timeout_seconds / 3
         self._loops.start(every(clock, _TICK_SECONDS, self.openings.open_due, "openings"), "openings")
+        self._loops.start(every(clock, _TICK_SECONDS, self.settlement.settle_due, "settlement"), "settlement")
+        self._loops.start(every(clock, _OCCURRENCES_SECONDS, self.occurrences.make_due, "occurrences"), "occurrences")
         self._loops.start(every(clock, _TICK_SECONDS, self.recovery.sweep, "sweep"), "sweep")
         self._loops.start(every(clock, beat_seconds, self.recovery.beat, "heartbeat"), "heartbeat")
 
@@ -234,6 +270,7 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
             projections=MongoProjections(database),
             catalog=MongoCatalog(database),
             bookings=MongoBookings(database),
+            replies=MongoReplies(database),
             liveness=MongoLiveness(database),
             clock=clock,
             ids=ObjectIds(),
@@ -247,7 +284,8 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
 async def running(coordinator: Coordinator) -> AsyncIterator[str]:
     """Run a coordinator and its web server; gives the address at which it answers."""
     settings = coordinator.settings.server
-    runner = web.AppRunner(coordinator.web_application(), access_log=None, shutdown_timeout=1.0)
+    # Encoded bodies are refused, not decoded: decoding would come before any limit of ours.
+    runner = web.AppRunner(coordinator.web_application(), access_log=None, shutdown_timeout=1.0, auto_decompress=False)
     try:
         await coordinator.start()
         await runner.setup()

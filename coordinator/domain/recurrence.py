@@ -16,11 +16,13 @@ HORIZON = timedelta(days=14)
 """How far ahead occurrences are made."""
 
 _STEPS = {Recurrence.DAILY: timedelta(days=1), Recurrence.WEEKLY: timedelta(weeks=1)}
+_NO_ZONES = {"localtime", "Factory"}
+"""Names that a machine may have beside the zones: one means another zone on each, the other means none is set."""
 
 
 @functools.cache
 def _zone_names() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - _NO_ZONES)
 
 
 def zone(name: str) -> ZoneInfo:
@@ -47,7 +49,11 @@ def instant_of(local: datetime, timezone: str) -> datetime:
 
 
 def start_of(anchor: str, recurrence: Recurrence, timezone: str, number: int) -> datetime:
-    """Return when occurrence `number` of the series with that anchor starts."""
+    """Return when occurrence `number` of the series with that anchor starts.
+
+    Later than the one before, except where the zone left out a whole day: the occurrence of that day starts at the same
+    instant as the next one.
+    """
     return instant_of(datetime.fromisoformat(anchor) + number * _STEPS[recurrence], timezone)
 
 

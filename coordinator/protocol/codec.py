@@ -25,7 +25,7 @@ def decode(payload: Any, kind: type[T]) -> T:
         InvalidRequestError: It is not one; the error names the field.
     """
     if not isinstance(payload, dict):
-        raise InvalidRequestError(f"the payload must be an object, not {_json_type(payload)}")
+        raise InvalidRequestError(f"the payload must be an object, not {json_type(payload)}")
     try:
         return msgspec.convert(payload, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -45,7 +45,8 @@ def _explain(text: str) -> tuple[str, str | None]:
     return (f"{field}: {said}" if field else said), field
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """Return what a JSON value is, in words."""
     names = {
         type(None): "null",
         bool: "a boolean",

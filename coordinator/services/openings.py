@@ -1,10 +1,11 @@
 """Opens the sessions of slots whose lobby time has come, exactly one per slot (SPEC section 2, session).
 
 Exactly one, because the slot's document names its session by compare-and-set before anything is written, and the first
-commit of that session can only be written once. Whoever dies in between is finished by whoever looks next.
+commit of that session can only be written once. Whoever dies in between is finished by whoever looks next. A slot that
+is deactivated in between is left to `settlement`.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -19,11 +20,12 @@ from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.services.rooms import Rooms
+from coordinator.services.settlement import Settlement
 from coordinator.telemetry import get_logger
 
 _LOOK_BACK = timedelta(hours=1)
 """Longer than any slot lasts: what started earlier is over, or has been opened."""
-_LOOK_BACK_AT_START = timedelta(days=1)
+_LOOK_BACK_AT_START = timedelta(days=7)
 """What fell due while nothing was running happens at start-up, for slots that began since."""
 
 _log = get_logger("openings")
@@ -48,6 +50,7 @@ class Openings:
         clock: Time.
         ids: Names sessions.
         rules: What every session opened from here on gets.
+        settlement: Ends the session of a slot that was deactivated while it opened.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Openings:
         clock: Clock,
         ids: IdSource,
         rules: SessionRules,
+        settlement: Settlement,
     ) -> None:
         self._catalog = catalog
         self._bookings = bookings
@@ -65,11 +69,14 @@ class Openings:
         self._clock = clock
         self._ids = ids
         self._rules = rules
+        self._settlement = settlement
         self._done: set[SlotId] = set()
+        self._looked_at: datetime | None = None
 
     async def open_missed(self) -> None:
         """Open what should have been opened while nothing was running, also where it is over by now."""
-        await self._open(_LOOK_BACK_AT_START, also_over=True)
+        now = self._clock.now()
+        await self._open(now, now - _LOOK_BACK_AT_START)
 
     async def open_due(self) -> None:
         """Open what is due now. The cost depends on the slots around this time, not on how many there ever were.
@@ -77,16 +84,21 @@ class Openings:
         Raises:
             OutcomeUnknownError, UnavailableError: The database is out of reach; the next call goes on.
         """
-        await self._open(_LOOK_BACK, also_over=False)
-
-    async def _open(self, look_back: timedelta, *, also_over: bool) -> None:
         now = self._clock.now()
-        slots = await self._catalog.active_slots(now - look_back, now + timedelta(minutes=self._rules.lobby_minutes))
+        # What ended since the last look was never looked at: after an outage that may be long ago.
+        since = min(now, self._looked_at or now)
+        await self._open(now, max(since, now - _LOOK_BACK_AT_START))
+
+    async def _open(self, now: datetime, since: datetime) -> None:
+        """Open what is due and was not over by `since`."""
+        lobby = timedelta(minutes=self._rules.lobby_minutes)
+        slots = await self._catalog.active_slots(since - _LOOK_BACK, now + lobby)
         self._done &= {slot.id for slot in slots}
-        waiting = [slot for slot in slots if slot.id not in self._done and (also_over or slot.end_time > now)]
-        booked = await self._bookings.booked({slot.id for slot in waiting}) if waiting else set()
+        waiting = [slot for slot in slots if slot.id not in self._done and _may_be_due(slot, now, since)]
+        unclaimed = {slot.id for slot in waiting if slot.session_id is None}
+        booked = await self._bookings.booked(unclaimed) if unclaimed else set()
         for slot in waiting:
-            if slot.id not in booked and slot.session_id is None:
+            if slot.id in unclaimed and slot.id not in booked:
                 continue
             try:
                 await self._open_one(slot)
@@ -95,6 +107,7 @@ class Openings:
             except Exception:  # noqa: BLE001
                 # A defect with one slot, such as a journal that cannot be read, must not keep the others closed.
                 _log.exception("opening_failed", slot=slot.id)
+        self._looked_at = now
 
     async def _open_one(self, slot: TimeSlot) -> None:
         new_id = SessionId(self._ids.new_id())
@@ -107,7 +120,14 @@ class Openings:
         if room.state is None:
             await self._rooms.submit(room, self._command(claimed))
             _log.info("session_opened", session=room.session_id, slot=slot.id, start=claimed.start_time.isoformat())
+            await self._look_again(slot.id)
         self._done.add(slot.id)
+
+    async def _look_again(self, slot_id: SlotId) -> None:
+        # Whoever deactivated the slot after the claim may have looked for its session before it was there.
+        slot = await self._catalog.slot(slot_id)
+        if slot is not None and not slot.is_active:
+            await self._settlement.settle(slot_id)
 
     def _command(self, slot: TimeSlot) -> OpenSession:
         return OpenSession(
@@ -122,3 +142,13 @@ class Openings:
             empty_timeout_seconds=self._rules.empty_timeout_seconds,
             reconnect_grace_seconds=self._rules.reconnect_grace_seconds,
         )
+
+
+def _may_be_due(slot: TimeSlot, now: datetime, since: datetime) -> bool:
+    """Tell whether a slot's session may have to be opened, because the slot was not over by `since`.
+
+    A claimed slot is opened even after that, so that it can be settled; once it is, it carries no note any more.
+    """
+    if slot.session_id is None:
+        return slot.end_time > since
+    return slot.end_time > now or slot.settle_at is not None

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import SealedEvent
+from coordinator.domain.model import Session
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.journal import Journal
-from coordinator.ports.projections import Projections
+from coordinator.ports.projections import Projections, SessionQuery
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.participation import Snapshot, snapshot_of
 from coordinator.services.rooms import Rooms
@@ -37,6 +38,15 @@ class Reader:
         state = (await self._rooms.room(session_id)).state
         assert state is not None
         return snapshot_of(state)
+
+    async def sessions(self, query: SessionQuery) -> Sequence[Session]:
+        """Return the sessions that are looked for, the newest first.
+
+        Never older than an ack of this node. What another node acked within the last 100 ms may not be seen yet.
+        """
+        await self._rooms.write_documents()
+        with silence_is_unavailable():
+            return await self._projections.page(query)
 
     async def events(self, session_id: SessionId, after: int, limit: int) -> Sequence[SealedEvent]:
         """Return up to `limit` events after `after`, in order."""

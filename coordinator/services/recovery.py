@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from coordinator.domain.commands import DisconnectParticipant
-from coordinator.domain.errors import NotFoundError
+from coordinator.domain.errors import NotFoundError, UnavailableError
 from coordinator.domain.events import DisconnectReason
 from coordinator.domain.ids import NodeId, SessionId, node_of
 from coordinator.ports.clock import Clock
@@ -17,6 +17,7 @@ from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections
 from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms
+from coordinator.services.settlement import Settlement
 from coordinator.telemetry import get_logger
 
 _SWEEP_LIMIT = 200
@@ -34,6 +35,7 @@ class Recovery:
         liveness: The heartbeats of all nodes.
         clock: Time.
         node_timeout_seconds: Silence after which a node counts as dead.
+        settlement: Finishes what a dead node was settling.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Recovery:
         liveness: Liveness,
         clock: Clock,
         node_timeout_seconds: float,
+        settlement: Settlement,
     ) -> None:
         self._node = node
         self._rooms = rooms
         self._projections = projections
         self._liveness = liveness
+        self._settlement = settlement
         self._clock = clock
         self._timeout = timedelta(seconds=node_timeout_seconds)
         self._unreadable: set[SessionId] = set()
@@ -73,6 +77,7 @@ class Recovery:
         _log.warning("nodes_lost", nodes=sorted(dead))
         loaded = {room.session_id for room in self._rooms.loaded}
         await self._release({*loaded, *await self._projections.live()}, alive)
+        await self._settlement.settle_missed()
         for node in dead:
             await self._liveness.forget(node)
 
@@ -103,23 +108,32 @@ class Recovery:
         """Disconnect every present participant whose connection belongs to no living node."""
         submissions = []
         for session_id in sessions:
-            known = self._rooms.peek(session_id)
-            if known is not None:
-                await self._rooms.refresh(known)  # of those who joined on another node, this one may not have heard
-            room = await self._load(session_id)
+            room = await self._load(session_id, anew=True)  # of those who joined on another node, we may not have heard
             if room is None or room.state is None:
                 continue
             # No wait between loading and submitting: the room's overdue timers must find these commands before them.
             submissions += [self._rooms.submit(room, command) for command in _releases(room, alive)]
         await asyncio.gather(*submissions)
 
-    async def _load(self, session_id: SessionId) -> Room | None:
+    async def _load(self, session_id: SessionId, *, anew: bool = False) -> Room | None:
+        """Return a session's room, where it is in memory and `anew` is asked for, brought up to the journal.
+
+        None, and it is said once, where that cannot be read: one damaged session must not keep the others from waking.
+        """
+        known = self._rooms.peek(session_id)
         try:
+            if known is not None and anew:
+                await self._rooms.refresh(known)
             return await self._rooms.room(session_id)
-        except NotFoundError:
+        except UnavailableError:
+            raise
+        except Exception as failure:  # noqa: BLE001
             if session_id not in self._unreadable:
                 self._unreadable.add(session_id)
-                _log.error("session_without_journal", session=session_id, remedy="coordinator verify")
+                if isinstance(failure, NotFoundError):
+                    _log.error("session_without_journal", session=session_id, remedy="coordinator verify")
+                else:
+                    _log.exception("session_unreadable", session=session_id, remedy="coordinator verify")
             return None
 
 

@@ -5,14 +5,21 @@ closing connections that lost their seat. What users may ask stands in `particip
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
 from coordinator.domain.commands import AdvanceTime, Command
 from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.errors import CoordinatorError, NotFoundError, UnavailableError
-from coordinator.domain.events import LeftReason, ParticipantJoined, ParticipantLeft, ParticipantReconnected
-from coordinator.domain.ids import ConnectionId, SessionId, UserId, is_object_id
+from coordinator.domain.events import (
+    LeftReason,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantReconnected,
+    SessionEnded,
+)
+from coordinator.domain.ids import ConnectionId, SessionId, SlotId, UserId, is_object_id
 from coordinator.domain.ledger import Commit
 from coordinator.domain.model import SessionStatus
 from coordinator.ports.audience import Publisher, Subscriber
@@ -64,10 +71,32 @@ class Rooms:
         self._background = background
         self._committer = GroupCommitter(journal, clock, ids, self._after_commit, max_pending)
         self._rooms: dict[SessionId, Room] = {}
+        self._on_ended: list[Callable[[SessionId, SlotId], None]] = []
+
+    def on_ended(self, callback: Callable[[SessionId, SlotId], None]) -> None:
+        """Call `callback` with a session and its slot after each commit that ended it, whichever node wrote that.
+
+        Subscribers have been told by then. A session that this node first hears of when it is over is not reported, and
+        a process may die in between: this only makes soon what must be found out anyway.
+        """
+        self._on_ended.append(callback)
 
     async def write(self) -> None:
         """Write what is submitted, for ever."""
         await self._committer.run()
+
+    async def write_documents(self) -> None:
+        """Bring the documents of all rooms up to what this node has acked.
+
+        Raises:
+            UnavailableError: The store is out of reach.
+        """
+        for room in self.loaded:
+            # Also what another flush has taken and is still writing: only what is marked is waited for.
+            if room.projected_seq < room.seq:
+                self._projector.mark(room)
+        with silence_is_unavailable():
+            await self._projector.flush()
 
     @property
     def loaded(self) -> list[Room]:
@@ -107,11 +136,15 @@ class Rooms:
             raise NotFoundError(f"there is no session {session_id[:40]!r}: an id has 24 hexadecimal digits")
         with silence_is_unavailable():
             commits = await self._journal.read(session_id)
+        loaded = Room(session_id)
+        for commit in commits:
+            loaded.apply(commit)  # of a journal that cannot be read, no room stays behind
         # Someone else may have loaded it while we waited, and theirs may be further.
-        room = self._rooms.setdefault(session_id, Room(session_id))
-        if room.state is None and commits:
+        room = self._rooms.setdefault(session_id, loaded)
+        if room is not loaded and room.state is None:
             for commit in commits:
                 room.apply(commit)
+        if commits:
             self._follow(room)
         return room
 
@@ -175,8 +208,15 @@ class Rooms:
                 elif isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED:
                     self._close_others(room, body.user_id, None)
         finally:
-            # Also after a defect in telling: documents and deadlines must not stand still for it.
+            # Also after a defect in telling: documents, deadlines and attendance must not stand still for it.
             self._follow(room)
+            if any(isinstance(sealed.event.body, SessionEnded) for sealed in commit.events):
+                self._report_end(room)
+
+    def _report_end(self, room: Room) -> None:
+        assert room.state is not None
+        for callback in self._on_ended:
+            callback(room.session_id, room.state.time_slot_id)
 
     def _close_others(self, room: Room, user: UserId, keep: ConnectionId | None) -> None:
         """Close a user's connections to this room, but for one: the newest wins, and the removed have none."""

@@ -6,23 +6,29 @@ from typing import Any
 import pytest
 from pymongo.database import Database as SyncDatabase
 
+from coordinator.adapters.memory.bookings import MemoryBookings
 from coordinator.adapters.memory.catalog import MemoryCatalog
 from coordinator.adapters.memory.ids import SequentialIds
 from coordinator.adapters.memory.journal import MemoryJournal
 from coordinator.adapters.memory.liveness import MemoryLiveness
 from coordinator.adapters.memory.projections import MemoryProjections
+from coordinator.adapters.memory.replies import MemoryReplies
+from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database, connect
 from coordinator.adapters.mongo.ids import ObjectIds
 from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.projections import MongoProjections
+from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import prepare
+from coordinator.ports.bookings import Bookings
 from coordinator.ports.catalog import Catalog
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import Journal
 from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections
+from coordinator.ports.replies import Replies
 from tests.database import DEAD_URL, client, fresh_database, server_url
 
 
@@ -88,6 +94,16 @@ def projections(backend: str, request: pytest.FixtureRequest) -> Projections:
 @pytest.fixture
 def catalog(backend: str, request: pytest.FixtureRequest) -> Catalog:
     return MemoryCatalog() if backend == "memory" else MongoCatalog(_database(request))
+
+
+@pytest.fixture
+def bookings(backend: str, request: pytest.FixtureRequest) -> Bookings:
+    return MemoryBookings() if backend == "memory" else MongoBookings(_database(request))
+
+
+@pytest.fixture
+def replies(backend: str, request: pytest.FixtureRequest) -> Replies:
+    return MemoryReplies() if backend == "memory" else MongoReplies(_database(request))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Things to store: commits, sessions, participants, slots and registrations, each with every field under control."""
+"""Things to store: commits, sessions, participants, slots, series, registrations, with every field under control."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -44,8 +44,10 @@ from coordinator.domain.model import (
     Recurrence,
     Registration,
     RegistrationStatus,
+    Series,
     Session,
     SessionStatus,
+    SlotChanges,
     TimeSlot,
 )
 
@@ -214,7 +216,44 @@ def full_slot(slot_id: SlotId | None = None) -> TimeSlot:
         series_id=new_slot_id(),
         session_id=new_session_id(),
         registered_count=7,
+        series_number=3,
+        settle_at=NOON + timedelta(minutes=30),
     )
+
+
+def series(series_id: SlotId | None = None, **changes: Any) -> Series:
+    """A running series with nothing optional, changed as asked."""
+    plain = Series(
+        id=series_id or new_slot_id(),
+        target_language_code=Language.FRENCH,
+        level=Level.A2,
+        anchor="2030-03-04T12:00:00.123",
+        duration_minutes=45,
+        max_participants=12,
+        min_participants=3,
+        recurrence=Recurrence.DAILY,
+        timezone="Europe/Paris",
+        is_active=True,
+        created_at=NOON - timedelta(days=1),
+        updated_at=NOON - timedelta(hours=1),
+        next_number=14,
+    )
+    return replace(plain, **changes)
+
+
+def full_series(series_id: SlotId | None = None) -> Series:
+    """A series with everything optional."""
+    pending = SlotChanges(
+        target_language_code=Language.ENGLISH,
+        level=Level.C1,
+        start_time=NOON + timedelta(days=14),
+        duration_minutes=15,
+        max_participants=50,
+        min_participants=2,
+        timezone="UTC",
+        is_active=False,
+    )
+    return series(series_id, next_start=NOON + timedelta(days=14), pending=pending)
 
 
 def registration(slot_id: SlotId, user_id: UserId = ANNA, **changes: Any) -> Registration:

@@ -1,5 +1,6 @@
 """How the data model stands in MongoDB, field by field and type by type, and what is tolerated when reading it."""
 
+import asyncio
 import hashlib
 from datetime import timedelta
 from typing import Any
@@ -9,13 +10,16 @@ from bson import Int64, ObjectId
 from pymongo.database import Database as SyncDatabase
 from pymongo.errors import BulkWriteError
 
+from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database
 from coordinator.adapters.mongo.documents import participant_key, read_registration, registration_document
 from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.projections import MongoProjections
+from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.domain.ids import NodeId, SessionId, SlotId, UserId
-from coordinator.domain.model import ParticipantStatus, RegistrationStatus
+from coordinator.domain.model import Level, ParticipantStatus, RegistrationStatus, SlotChanges
+from coordinator.ports.replies import Remembered, Reply
 from tests.contracts.making import (
     ANNA,
     BEN,
@@ -23,12 +27,14 @@ from tests.contracts.making import (
     MOMENT,
     NOON,
     URL,
+    full_series,
     full_session,
     full_slot,
     new_session_id,
     new_slot_id,
     participant,
     registration,
+    series,
     session,
     slot,
 )
@@ -44,6 +50,11 @@ def projections(database: Database) -> MongoProjections:
 @pytest.fixture
 def catalog(database: Database) -> MongoCatalog:
     return MongoCatalog(database)
+
+
+@pytest.fixture
+def bookings(database: Database) -> MongoBookings:
+    return MongoBookings(database)
 
 
 def only(raw: Raw, collection: str) -> dict[str, Any]:
@@ -147,29 +158,120 @@ async def test_a_slot_with_everything(catalog: MongoCatalog, raw: Raw) -> None:
         "seriesId": ObjectId(full.series_id),
         "sessionId": ObjectId(full.session_id),
         "registeredCount": 7,
+        "seriesNumber": 3,
+        "settleAt": NOON + timedelta(minutes=30),
     }
 
 
 async def test_what_a_slot_does_not_have_is_absent(catalog: MongoCatalog, raw: Raw) -> None:
     await catalog.add_slot(slot())
     document = only(raw, "timeslots")
-    assert not document.keys() & {"recurrence", "seriesId", "sessionId"}
+    assert not document.keys() & {"recurrence", "seriesId", "sessionId", "seriesNumber", "settleAt"}
     assert (document["maxParticipants"], document["minParticipants"]) == (8, 2)
     assert (document["timezone"], document["registeredCount"]) == ("UTC", 0)
 
 
-async def test_a_claim_stores_an_object_id(catalog: MongoCatalog, raw: Raw) -> None:
+async def test_a_claim_stores_an_object_id_and_a_date(catalog: MongoCatalog, raw: Raw) -> None:
     offered, session_id = slot(), new_session_id()
     await catalog.add_slot(offered)
-    await catalog.claim_session(offered.id, session_id)
-    assert only(raw, "timeslots")["sessionId"] == ObjectId(session_id)
+    await catalog.claim_session(offered.id, session_id, NOON + MOMENT)
+    document = only(raw, "timeslots")
+    assert document["sessionId"] == ObjectId(session_id)
+    assert document["settleAt"] == NOON + MOMENT
 
 
-async def test_a_registration(catalog: MongoCatalog, raw: Raw) -> None:
+async def test_a_settled_slot_has_nothing_left_to_settle(catalog: MongoCatalog, raw: Raw) -> None:
+    offered = slot(settle_at=NOON)
+    await catalog.add_slot(offered)
+    await catalog.settle(offered.id, NOON)
+    assert "settleAt" not in only(raw, "timeslots")
+
+
+async def test_an_adopted_slot_stores_an_object_id(catalog: MongoCatalog, raw: Raw) -> None:
+    offered, series_id = slot(), new_slot_id()
+    await catalog.add_slot(offered)
+    await catalog.adopt_slot(offered.id, series_id, 0)
+    document = only(raw, "timeslots")
+    assert (document["seriesId"], document["seriesNumber"]) == (ObjectId(series_id), 0)
+
+
+async def test_a_change_leaves_nothing_else_behind(catalog: MongoCatalog, raw: Raw) -> None:
+    before = slot()
+    await catalog.add_slot(before)
+    document = only(raw, "timeslots")
+    changed = slot(before.id, duration_minutes=15, is_active=False, updated_at=NOON)
+    assert await catalog.change_slot(changed, before.updated_at, unopened=True)
+    assert only(raw, "timeslots") == {**document, "durationMinutes": 15, "isActive": False, "updatedAt": NOON}
+
+
+async def test_a_series_with_everything(catalog: MongoCatalog, raw: Raw) -> None:
+    full = full_series()
+    await catalog.add_series(full)
+    assert only(raw, "series") == {
+        "_id": ObjectId(full.id),
+        "targetLanguageCode": "fr",
+        "level": "A2",
+        "anchor": "2030-03-04T12:00:00.123",
+        "durationMinutes": 45,
+        "maxParticipants": 12,
+        "minParticipants": 3,
+        "recurrence": "daily",
+        "timezone": "Europe/Paris",
+        "isActive": True,
+        "createdAt": NOON - timedelta(days=1),
+        "updatedAt": NOON - timedelta(hours=1),
+        "nextNumber": 14,
+        "nextStart": NOON + timedelta(days=14),
+        "pending": {
+            "targetLanguageCode": "en",
+            "level": "C1",
+            "startTime": NOON + timedelta(days=14),
+            "durationMinutes": 15,
+            "maxParticipants": 50,
+            "minParticipants": 2,
+            "timezone": "UTC",
+            "isActive": False,
+        },
+    }
+
+
+async def test_what_a_series_does_not_have_is_absent(catalog: MongoCatalog, raw: Raw) -> None:
+    plain = series()
+    await catalog.add_series(plain)
+    assert not only(raw, "series").keys() & {"nextStart", "pending"}
+    partly = series(plain.id, pending=SlotChanges(level=Level.A1))
+    assert await catalog.change_series(partly, plain.updated_at)
+    assert only(raw, "series")["pending"] == {"level": "A1"}
+    nothing = series(plain.id, pending=SlotChanges())
+    assert await catalog.change_series(nothing, plain.updated_at)
+    assert "pending" not in only(raw, "series")
+
+
+async def test_a_registration_with_a_seat(bookings: MongoBookings, raw: Raw) -> None:
+    booking = registration(new_slot_id(), CLEO, seat=0)
+    await bookings.add(booking)
+    expected = {
+        "_id": ObjectId(booking.id),
+        "timeSlotId": ObjectId(booking.time_slot_id),
+        "userId": CLEO,
+        "status": "registered",
+        "registeredAt": NOON,
+        "seat": 0,
+    }
+    assert only(raw, "registrations") == expected
+    await bookings.cancel(booking.time_slot_id, CLEO, NOON + MOMENT)
+    cancelled = {**expected, "status": "cancelled", "cancelledAt": NOON + MOMENT}
+    del cancelled["seat"]
+    assert only(raw, "registrations") == cancelled
+    assert await bookings.revive(booking)
+    assert only(raw, "registrations") == expected
+
+
+async def test_a_cancelled_registration(bookings: MongoBookings, raw: Raw) -> None:
     booking = registration(
         new_slot_id(), CLEO, status=RegistrationStatus.CANCELLED, cancelled_at=NOON + timedelta(days=1)
     )
-    await catalog.add_registration(booking)
+    await bookings.add(booking)
     expected = {
         "_id": ObjectId(booking.id),
         "timeSlotId": ObjectId(booking.time_slot_id),
@@ -180,7 +282,51 @@ async def test_a_registration(catalog: MongoCatalog, raw: Raw) -> None:
     }
     assert only(raw, "registrations") == expected
     assert read_registration(expected) == booking
-    assert "cancelledAt" not in registration_document(registration(new_slot_id()))
+    assert not registration_document(registration(new_slot_id())).keys() & {"cancelledAt", "seat"}
+
+
+@pytest.mark.parametrize("status", ["registered", "attended", "noshow"])
+async def test_a_registration_put_in_by_hand_holds_a_seat_without_a_number(
+    bookings: MongoBookings, raw: Raw, status: str
+) -> None:
+    slot_id = new_slot_id()
+    documents = [
+        {"timeSlotId": ObjectId(slot_id), "userId": user, "status": status, "registeredAt": NOON, **extra}
+        for user, extra in (("anna", {}), ("ben", {"seat": None, "cancelledAt": None}))
+    ]
+    raw["registrations"].insert_many(documents)
+    assert {(item.user_id, item.seat) for item in await bookings.holders(slot_id)} == {(ANNA, None), (BEN, None)}
+    assert await bookings.cancel(slot_id, BEN, NOON) is (status == "registered")
+
+
+async def test_a_reply(database: Database, raw: Raw) -> None:
+    replies = MongoReplies(database)
+    await replies.remember("alice:POST:key", "fingerprint", NOON)
+    asked = {"_id": "alice:POST:key", "fingerprint": "fingerprint", "at": NOON}
+    assert only(raw, "replies") == asked
+    reply = Reply(status=201, headers={"Content-Type": "application/json", "ETag": "1"}, body=b"{}")
+    await replies.keep("alice:POST:key", reply)
+    answered = {
+        **asked,
+        "status": 201,
+        "headers": [{"name": "Content-Type", "value": "application/json"}, {"name": "ETag", "value": "1"}],
+        "body": b"{}",
+    }
+    assert only(raw, "replies") == answered
+    raw["replies"].delete_many({})
+    await replies.keep("alice:POST:key", reply)
+    assert raw["replies"].count_documents({}) == 0
+
+
+async def test_a_reply_that_is_forgotten_while_it_is_looked_up_was_never_there(database: Database, raw: Raw) -> None:
+    replies = MongoReplies(database)
+    for number in range(20):
+        await replies.remember("key", f"{number}", NOON)
+        again, _ = await asyncio.gather(
+            replies.remember("key", f"again {number}", NOON), asyncio.to_thread(raw["replies"].delete_many, {})
+        )
+        assert again in (None, Remembered(fingerprint=f"{number}"))
+        raw["replies"].delete_many({})
 
 
 async def test_a_heartbeat(database: Database, raw: Raw) -> None:
@@ -203,6 +349,40 @@ async def test_a_slot_put_in_by_hand_has_the_defaults(catalog: MongoCatalog, raw
     raw["timeslots"].insert_one({"_id": key, **by_hand}, bypass_document_validation=True)
     assert await catalog.slot(SlotId(str(key))) == slot(SlotId(str(key)))
     assert await catalog.active_slots(NOON, NOON) == [slot(SlotId(str(key)))]
+
+
+@pytest.mark.parametrize("absent", [{}, {"registeredCount": None, "sessionId": None, "settleAt": None}])
+async def test_a_slot_put_in_by_hand_can_be_counted_changed_and_claimed(
+    catalog: MongoCatalog, raw: Raw, absent: dict[str, Any]
+) -> None:
+    before = slot()
+    await catalog.add_slot(before)
+    unset = {"$set": absent} if absent else {"$unset": {"registeredCount": "", "sessionId": ""}}
+    raw["timeslots"].update_one({"_id": ObjectId(before.id)}, unset)
+    assert not await catalog.set_registered_count(before.id, 1, 2)
+    assert await catalog.set_registered_count(before.id, 0, 2)
+    assert not await catalog.set_registered_count(before.id, 0, 2)
+    changed = slot(before.id, level=Level.A1, registered_count=2, updated_at=NOON)
+    assert await catalog.change_slot(changed, before.updated_at, unopened=True)
+    assert await catalog.slot(before.id) == changed
+    assert await catalog.unsettled(NOON, 10) == []
+    assert await catalog.claim_session(before.id, new_session_id(), NOON) == await catalog.slot(before.id)
+
+
+@pytest.mark.parametrize("recurrence", ["daily", "weekly"])
+@pytest.mark.parametrize("absent", [{}, {"seriesId": None, "seriesNumber": None}])
+async def test_a_repeating_slot_put_in_by_hand_is_to_be_adopted(
+    catalog: MongoCatalog, raw: Raw, recurrence: str, absent: dict[str, Any]
+) -> None:
+    offered = slot()
+    await catalog.add_slot(offered)
+    raw["timeslots"].update_one({"_id": ObjectId(offered.id)}, {"$set": {"recurrence": recurrence, **absent}})
+    assert [item.id for item in await catalog.slots_to_adopt(10)] == [offered.id]
+    await catalog.adopt_slot(offered.id, offered.id, 0)
+    assert await catalog.slots_to_adopt(10) == []
+    found = await catalog.slot(offered.id)
+    assert found is not None
+    assert (found.series_id, found.series_number) == (offered.id, 0)
 
 
 async def test_unknown_fields_are_passed_over(projections: MongoProjections, raw: Raw) -> None:

@@ -7,15 +7,22 @@ from typing import Any
 import pymongo.errors as driver
 import pytest
 
+from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database
 from coordinator.adapters.mongo.failures import leaves_outcome_unknown, refused_duplicates, unanswered_is_unknown
 from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.projections import MongoProjections
+from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import inspect, prepare
 from coordinator.domain.ids import CommitId, NodeId
-from coordinator.ports.journal import OutcomeUnknownError
+from coordinator.ports.bookings import Bookings, RegistrationQuery
+from coordinator.ports.catalog import Catalog, SlotQuery
+from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.ports.liveness import Liveness
+from coordinator.ports.projections import Projections, SessionQuery
+from coordinator.ports.replies import Replies, Reply
 from tests.contracts.making import (
     ANNA,
     NOON,
@@ -25,6 +32,7 @@ from tests.contracts.making import (
     new_slot_id,
     participant,
     registration,
+    series,
     session,
     slot,
 )
@@ -48,13 +56,41 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "participants": lambda database: MongoProjections(database).participants(new_session_id()),
     "live": lambda database: MongoProjections(database).live(),
     "due": lambda database: MongoProjections(database).due(NOON, 10),
+    "sessions": lambda database: MongoProjections(database).page(SessionQuery()),
+    "sessions of a slot": lambda database: MongoProjections(database).page(SessionQuery(slot_id=new_slot_id())),
     "add_slot": lambda database: MongoCatalog(database).add_slot(slot()),
     "slot": lambda database: MongoCatalog(database).slot(new_slot_id()),
+    "slots": lambda database: MongoCatalog(database).slots({new_slot_id()}),
+    "page of slots": lambda database: MongoCatalog(database).page(SlotQuery(start_from=NOON)),
     "active_slots": lambda database: MongoCatalog(database).active_slots(NOON, NOON),
-    "claim_session": lambda database: MongoCatalog(database).claim_session(new_slot_id(), new_session_id()),
-    "add_registration": lambda database: MongoCatalog(database).add_registration(registration(new_slot_id())),
-    "is_registered": lambda database: MongoCatalog(database).is_registered(new_slot_id(), ANNA),
-    "booked": lambda database: MongoCatalog(database).booked({new_slot_id()}),
+    "change_slot": lambda database: MongoCatalog(database).change_slot(slot(), NOON, unopened=True),
+    "set_registered_count": lambda database: MongoCatalog(database).set_registered_count(new_slot_id(), 0, 1),
+    "claim_session": lambda database: MongoCatalog(database).claim_session(new_slot_id(), new_session_id(), NOON),
+    "unsettled": lambda database: MongoCatalog(database).unsettled(NOON, 10),
+    "settle": lambda database: MongoCatalog(database).settle(new_slot_id(), NOON),
+    "add_series": lambda database: MongoCatalog(database).add_series(series()),
+    "series": lambda database: MongoCatalog(database).series(new_slot_id()),
+    "change_series": lambda database: MongoCatalog(database).change_series(series(), NOON),
+    "due_series": lambda database: MongoCatalog(database).due_series(NOON, 10),
+    "slots_to_adopt": lambda database: MongoCatalog(database).slots_to_adopt(10),
+    "adopt_slot": lambda database: MongoCatalog(database).adopt_slot(new_slot_id(), new_slot_id(), 0),
+    "add": lambda database: MongoBookings(database).add(registration(new_slot_id())),
+    "revive": lambda database: MongoBookings(database).revive(registration(new_slot_id())),
+    "take_back": lambda database: MongoBookings(database).take_back(registration(new_slot_id()), None),
+    "take_back what was revived": lambda database: MongoBookings(database).take_back(
+        *[registration(new_slot_id())] * 2
+    ),
+    "find": lambda database: MongoBookings(database).find(new_slot_id(), ANNA),
+    "is_registered": lambda database: MongoBookings(database).is_registered(new_slot_id(), ANNA),
+    "holders": lambda database: MongoBookings(database).holders(new_slot_id()),
+    "slots_of": lambda database: MongoBookings(database).slots_of(ANNA),
+    "booked": lambda database: MongoBookings(database).booked({new_slot_id()}),
+    "page of registrations": lambda database: MongoBookings(database).page(RegistrationQuery(user_id=ANNA)),
+    "cancel": lambda database: MongoBookings(database).cancel(new_slot_id(), ANNA, NOON),
+    "cancel_all": lambda database: MongoBookings(database).cancel_all(new_slot_id(), NOON),
+    "record_attendance": lambda database: MongoBookings(database).record_attendance(new_slot_id(), {ANNA}),
+    "remember": lambda database: MongoReplies(database).remember("key", "fingerprint", NOON),
+    "keep": lambda database: MongoReplies(database).keep("key", Reply(status=204, headers={}, body=b"")),
     "beat": lambda database: MongoLiveness(database).beat(NodeId("a"), NOON),
     "heartbeats": lambda database: MongoLiveness(database).heartbeats(),
     "forget": lambda database: MongoLiveness(database).forget(NodeId("a")),
@@ -62,6 +98,20 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "inspect": inspect,
     "prepare": prepare,
 }
+
+
+PAGES = {"page of slots", "page of registrations", "sessions"}
+
+
+def test_every_method_of_every_port_is_called_here() -> None:
+    methods = {
+        name
+        for port in (Bookings, Catalog, Journal, Liveness, Projections, Replies)
+        for name in vars(port)
+        if not name.startswith("_")
+    }
+    assert methods - {"page"} <= set(CALLS)
+    assert set(CALLS) >= PAGES
 
 
 async def test_a_dead_server_leaves_the_outcome_of_everything_unknown(dead_database: Database) -> None:

@@ -1,8 +1,9 @@
 """Validators and indexes: what they let in, what they keep out, and how they come about. MongoDB only."""
 
 import asyncio
+import copy
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,192 +11,18 @@ from bson import Int64, ObjectId
 from pymongo.database import Database as SyncDatabase
 from pymongo.errors import WriteError
 
+from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database, connect
 from coordinator.adapters.mongo.schema import SchemaError, inspect, prepare
 from coordinator.adapters.mongo.shapes import COLLECTIONS
 from coordinator.domain.ids import SessionId, SlotId
+from coordinator.ports.catalog import SlotQuery
+from tests.contracts.tables import AT, INDEXES, OPTIONAL, SMALLEST, WRONG
 from tests.database import client, server_url
 
 Raw = SyncDatabase[dict[str, Any]]
-AT = datetime(2030, 3, 4, 12, 0, tzinfo=UTC)
-
-# What SPEC section 1 lists, and "whatever else is needed": the journal's, and the one that finds due sessions.
-INDEXES: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
-    "timeslots": {("targetLanguageCode", "level", "startTime"): {}, ("startTime", "isActive"): {}},
-    "registrations": {
-        ("timeSlotId", "status"): {},
-        ("userId", "status"): {},
-        ("timeSlotId", "userId"): {"unique": True},
-    },
-    "sessions": {
-        ("timeSlotId",): {},
-        ("status", "targetLanguageCode"): {},
-        ("createdAt",): {"expireAfterSeconds": 2_592_000},
-        ("nextDeadline",): {},
-    },
-    "participants": {("sessionId",): {}, ("userId", "status"): {}},
-    "events": {("sessionId", "seq"): {"unique": True}},
-    "nodes": {},
-}
-
-SMALLEST: dict[str, dict[str, Any]] = {
-    "timeslots": {
-        "targetLanguageCode": "en",
-        "level": "A1",
-        "startTime": AT,
-        "durationMinutes": 15,
-        "isActive": True,
-        "createdAt": AT,
-        "updatedAt": AT,
-    },
-    "registrations": {"timeSlotId": ObjectId(), "userId": "anna", "status": "registered", "registeredAt": AT},
-    "sessions": {
-        "timeSlotId": ObjectId(),
-        "targetLanguageCode": "en",
-        "level": "A1",
-        "status": "waiting",
-        "recordingEnabled": False,
-        "createdAt": datetime.now(UTC),  # an old one would be swept away
-        "updatedAt": AT,
-    },
-    "participants": {
-        "sessionId": ObjectId(),
-        "userId": "anna",
-        "status": "waiting",
-        "cameraEnabled": False,
-        "micEnabled": False,
-        "recordingConsent": False,
-        "joinedAt": AT,
-    },
-    "events": {
-        "sessionId": ObjectId(),
-        "seq": 1,
-        "at": AT,
-        "events": [{"seq": 1}],
-        "prevHash": "0" * 64,
-        "hash": "1" * 64,
-    },
-    "nodes": {"_id": "node-a", "at": AT},
-}
-
-RECORDING = {"userId": "anna", "url": "https://example.org", "startTime": AT}
-OPTIONAL: dict[str, dict[str, Any]] = {
-    "timeslots": {
-        "maxParticipants": 8,
-        "minParticipants": 2,
-        "recurrence": "daily",
-        "timezone": "Europe/Paris",
-        "seriesId": ObjectId(),
-        "sessionId": ObjectId(),
-        "registeredCount": Int64(0),
-    },
-    "registrations": {"cancelledAt": AT},
-    "sessions": {
-        "startedAt": AT,
-        "endedAt": AT,
-        "recordings": [RECORDING, RECORDING],
-        "scheduledStart": AT,
-        "scheduledEnd": AT,
-        "endReason": "empty",
-        "seq": Int64(5),
-        "nextDeadline": AT,
-    },
-    "participants": {"leftAt": AT, "seq": 1},
-    "events": {},
-    "nodes": {},
-}
-
-NOT_A_DATE = ("2030-03-04T12:00:00.000Z", 1, None)
-NOT_A_BOOLEAN = (1, "true", None)
-NOT_AN_ID = ("510751075107510751075107", 1, None)
-NOT_A_LANGUAGE = ("de", "EN", "", None, 1)
-NOT_A_LEVEL = ("A3", "a1", None)
-NOT_A_SEQ = (0, -1, 1.0, "1", None, True)
-NOT_A_USER = ("", "x" * 129, 1, None, ObjectId())
-NOT_A_HASH = ("0" * 63, "0" * 65, b"0" * 64, None)
-
-WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
-    "timeslots": {
-        "_id": ("510751075107510751075107", 1),
-        "targetLanguageCode": NOT_A_LANGUAGE,
-        "level": NOT_A_LEVEL,
-        "startTime": NOT_A_DATE,
-        "durationMinutes": (20, 0, 15.0, "15", None),
-        "maxParticipants": (1, 51, 8.0, "8"),
-        "minParticipants": (1, 51, 2.0, "2"),
-        "recurrence": ("monthly", ""),
-        "isActive": NOT_A_BOOLEAN,
-        "createdAt": NOT_A_DATE,
-        "updatedAt": NOT_A_DATE,
-        "timezone": ("", 1),
-        "seriesId": NOT_AN_ID[:-1],
-        "sessionId": NOT_AN_ID[:-1],
-        "registeredCount": (-1, 0.0),
-        "unknown": (1,),
-    },
-    "registrations": {
-        "_id": ("1",),
-        "timeSlotId": NOT_AN_ID,
-        "userId": NOT_A_USER,
-        "status": ("booked", "", None),
-        "registeredAt": NOT_A_DATE,
-        "cancelledAt": NOT_A_DATE[:-1],
-        "unknown": (1,),
-    },
-    "sessions": {
-        "_id": ("1",),
-        "timeSlotId": NOT_AN_ID,
-        "targetLanguageCode": NOT_A_LANGUAGE,
-        "level": NOT_A_LEVEL,
-        "status": ("open", "connected", None),
-        "startedAt": NOT_A_DATE,
-        "endedAt": NOT_A_DATE,
-        "recordingEnabled": NOT_A_BOOLEAN,
-        "recordings": (
-            RECORDING,
-            None,
-            [1],
-            [{**RECORDING, "unknown": 1}],
-            *([{name: value for name, value in RECORDING.items() if name != missing}] for missing in RECORDING),
-            *([{**RECORDING, "startTime": value}] for value in NOT_A_DATE),
-            *([{**RECORDING, "userId": value}] for value in NOT_A_USER),
-            *([{**RECORDING, "url": value}] for value in ("", 1)),
-        ),
-        "createdAt": NOT_A_DATE,
-        "updatedAt": NOT_A_DATE,
-        "scheduledStart": NOT_A_DATE,
-        "scheduledEnd": NOT_A_DATE,
-        "endReason": ("bored", None),
-        "seq": NOT_A_SEQ,
-        "nextDeadline": NOT_A_DATE,
-        "unknown": (1,),
-    },
-    "participants": {
-        "_id": ("1",),
-        "sessionId": NOT_AN_ID,
-        "userId": NOT_A_USER,
-        "status": ("away", "active", None),
-        "cameraEnabled": NOT_A_BOOLEAN,
-        "micEnabled": NOT_A_BOOLEAN,
-        "recordingConsent": NOT_A_BOOLEAN,
-        "joinedAt": NOT_A_DATE,
-        "leftAt": NOT_A_DATE,
-        "seq": NOT_A_SEQ,
-        "unknown": (1,),
-    },
-    "events": {
-        "_id": ("1",),
-        "sessionId": NOT_AN_ID,
-        "seq": NOT_A_SEQ,
-        "at": NOT_A_DATE,
-        "events": ([], {}, [1], None),
-        "prevHash": NOT_A_HASH,
-        "hash": NOT_A_HASH,
-        "unknown": (1,),
-    },
-    "nodes": {"_id": (ObjectId(), 1, ""), "at": NOT_A_DATE, "unknown": (1,)},
-}
+DAY = timedelta(days=1)
 NAMES = list(INDEXES)
 
 
@@ -254,8 +81,10 @@ async def test_a_slot_put_in_by_hand_has_the_defaults_and_can_be_claimed(databas
     assert slot is not None
     assert (slot.max_participants, slot.min_participants, slot.timezone) == (8, 2, "UTC")
     session_id = SessionId(str(ObjectId()))
-    assert await catalog.claim_session(slot.id, session_id) == session_id
-    assert await catalog.claim_session(slot.id, SessionId(str(ObjectId()))) == session_id
+    for claim in (session_id, SessionId(str(ObjectId()))):
+        claimed = await catalog.claim_session(slot.id, claim, AT)
+        assert claimed is not None
+        assert (claimed.session_id, claimed.settle_at) == (session_id, AT)
 
 
 @pytest.mark.parametrize("collection", NAMES)
@@ -282,6 +111,21 @@ async def test_a_change_for_the_worse_is_refused(raw: Raw, collection: str) -> N
     raw[collection].insert_one(dict(SMALLEST[collection]))
     with pytest.raises(WriteError):
         raw[collection].update_one({}, {"$set": {"unknown": 1}})
+
+
+async def test_a_seat_is_held_once_however_it_comes_about(raw: Raw) -> None:
+    registrations, booking = raw["registrations"], SMALLEST["registrations"]
+    slot_id = ObjectId()
+    for user, seat in (("anna", {"seat": 0}), ("ben", {"seat": 1}), ("cleo", {"seat": None}), ("dora", {})):
+        registrations.insert_one({**booking, "timeSlotId": slot_id, "userId": user, **seat})
+    with pytest.raises(WriteError) as refusal:
+        registrations.insert_one({**booking, "timeSlotId": slot_id, "userId": "emil", "seat": Int64(1)})
+    assert refusal.value.code == 11000
+    for user in ("anna", "cleo", "dora"):
+        with pytest.raises(WriteError) as refusal:
+            registrations.update_one({"timeSlotId": slot_id, "userId": user}, {"$set": {"seat": 1}})
+        assert refusal.value.code == 11000
+    registrations.insert_one({**booking, "timeSlotId": ObjectId(), "userId": "anna", "seat": 0})
 
 
 async def test_one_booking_for_each_slot_and_user_one_commit_for_each_place(raw: Raw) -> None:
@@ -328,12 +172,56 @@ async def test_collections_that_exist_are_completed(bare: Database) -> None:
         "collection timeslots: its validator differs from the one that is needed",
         "collection timeslots: index targetLanguageCode_1_level_1_startTime_1 is missing",
         "collection timeslots: index startTime_1_isActive_1 is missing",
+        "collection timeslots: index seriesId_1_startTime_1 is missing",
+        "collection timeslots: index recurrence_1_seriesId_1_isActive_1 is missing",
+        "collection timeslots: index settleAt_1 is missing",
         *(f"collection {item.name} is missing" for item in COLLECTIONS if item.name != "timeslots"),
     ]
     await prepare(bare)
     assert await inspect(bare) == []
     assert indexes(raw, "timeslots") == INDEXES["timeslots"]
     assert raw["timeslots"].count_documents({}) == 1
+
+
+async def test_a_database_of_an_earlier_version_is_brought_up_to_date(database: Database, raw: Raw) -> None:
+    """One that knows neither series nor seats nor replies, and holds slots and registrations."""
+    raw.drop_collection("series")
+    raw.drop_collection("replies")
+    added = {
+        "timeslots": ("seriesNumber", "settleAt"),
+        "registrations": ("seat",),
+    }
+    for collection, fields in added.items():
+        for index in list(raw[collection].list_indexes()):
+            if not index["key"].keys().isdisjoint({*fields, "seriesId"}):
+                raw[collection].drop_index(index["name"])
+        validator = copy.deepcopy(raw[collection].options()["validator"])
+        for field in fields:
+            del validator["$jsonSchema"]["properties"][field]
+        raw.command({"collMod": collection, "validator": validator})
+    slots = [
+        {**SMALLEST["timeslots"], **OPTIONAL["timeslots"], "_id": ObjectId(), "startTime": AT + number * DAY}
+        for number in range(20)
+    ]
+    for item in slots:
+        del item["seriesNumber"], item["settleAt"]
+    raw["timeslots"].insert_many(slots)
+    bookings = [
+        {**SMALLEST["registrations"], "timeSlotId": item["_id"], "userId": user} for item in slots for user in "ab"
+    ]
+    raw["registrations"].insert_many(bookings)
+    assert len(await inspect(database)) == 8
+    await prepare(database)
+    assert await inspect(database) == []
+    for collection in NAMES:
+        assert indexes(raw, collection) == INDEXES[collection]
+    catalog = MongoCatalog(database)
+    key = slots[7]["_id"]
+    found = await catalog.page(SlotQuery(start_from=AT + 7 * DAY, limit=1))
+    assert [item.id for item in found] == [str(key)]
+    of_series = await catalog.page(SlotQuery(start_from=AT, series_id=found[0].series_id))
+    assert [item.id for item in of_series] == [str(item["_id"]) for item in slots]
+    assert len(await MongoBookings(database).holders(found[0].id)) == 2
 
 
 @pytest.mark.parametrize(

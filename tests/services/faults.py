@@ -1,8 +1,10 @@
 """Stores in memory that are slow, silent or forgetful on demand. What they hold is shared; how one fails is its own."""
 
 import asyncio
+import inspect
+import random
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum, auto
@@ -143,6 +145,84 @@ class Line:
             raise _silence()
 
 
+class Mishap(Enum):
+    """What goes wrong with one call to a store."""
+
+    NOT_DONE = auto()
+    """It never gets there, and the caller is told that nobody answers."""
+    NOT_ANSWERED = auto()
+    """It is done, and the caller is told that nobody answers."""
+    DEATH_BEFORE = auto()
+    """The process dies before it gets there: the call never returns."""
+    DEATH_AFTER = auto()
+    """It is done, and the process dies before it hears of it."""
+
+
+class Course:
+    """All calls of one node to its stores, in order; one of them may go wrong.
+
+    Attributes:
+        calls: Their names.
+        at: The number of the call that goes wrong, from 1.
+        mishap: How.
+        died: Set once the process is as good as dead.
+        jitter: Makes calls take different times, so that those of different nodes meet in many ways.
+    """
+
+    def __init__(self) -> None:
+        self.died = asyncio.Event()
+        self.jitter: random.Random | None = None
+        self.begin(0, Mishap.NOT_DONE)
+
+    def begin(self, at: int, mishap: Mishap) -> None:
+        """Count from here on."""
+        self.calls: list[str] = []
+        self.at = at
+        self.mishap = mishap
+
+    async def through(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        await self._dawdle()
+        try:
+            return await self._through(name, work)
+        finally:
+            await self._dawdle()
+
+    async def _dawdle(self) -> None:
+        for _ in range(self.jitter.choice((0, 0, 1, 2, 5)) if self.jitter else 0):
+            await asyncio.sleep(0)
+
+    async def _through(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        self.calls.append(name)
+        if self.died.is_set():
+            await asyncio.get_running_loop().create_future()
+        if len(self.calls) != self.at:
+            return await work()
+        if self.mishap in (Mishap.NOT_ANSWERED, Mishap.DEATH_AFTER):
+            await work()
+        if self.mishap in (Mishap.NOT_DONE, Mishap.NOT_ANSWERED):
+            raise _silence()
+        self.died.set()
+        return await asyncio.get_running_loop().create_future()
+
+
+class Watched:
+    """A store whose calls are part of a node's course."""
+
+    def __init__(self, store: object, course: Course) -> None:
+        self._store = store
+        self._course = course
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            return await self._course.through(name, lambda: method(*args, **kwargs))
+
+        return call
+
+
 class ShakyProjections(MemoryProjections):
     """Projections that remember what was written, and may be away."""
 
@@ -193,11 +273,17 @@ class ShakyBookings(MemoryBookings):
     def __init__(self) -> None:
         super().__init__()
         self.is_cut = False
+        self.is_attendance_cut = False
         self.asked_booked: list[set[SlotId]] = []
 
     async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
         self.asked_booked.append(set(slot_ids))
         return await super().booked(slot_ids)
+
+    async def record_attendance(self, slot_id: SlotId, present: AbstractSet[UserId]) -> None:
+        if self.is_attendance_cut:
+            raise _silence()
+        await super().record_attendance(slot_id, present)
 
     async def is_registered(self, slot_id: SlotId, user_id: UserId) -> bool:
         if self.is_cut:

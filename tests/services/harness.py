@@ -25,22 +25,31 @@ from coordinator.domain.evolve import fold
 from coordinator.domain.ids import ConnectionId, NodeId, SessionId, SlotId, UserId, connection_id
 from coordinator.domain.ledger import SealedEvent, find_flaws
 from coordinator.domain.model import Language, Level, Registration, RegistrationStatus, TimeSlot
+from coordinator.domain.slots import later_version
 from coordinator.domain.state import SessionState
 from coordinator.ports.audience import Subscriber
-from coordinator.services.background import BackgroundTasks
+from coordinator.ports.bookings import RegistrationQuery
+from coordinator.ports.catalog import Catalog
+from coordinator.services.background import BackgroundTasks, every
+from coordinator.services.booking import Booking
+from coordinator.services.moderation import Moderation
 from coordinator.services.openings import Openings, SessionRules
 from coordinator.services.participation import Participation, Snapshot, View, snapshot_of
 from coordinator.services.projector import Projector
 from coordinator.services.reader import Reader
+from coordinator.services.recordings import Recordings
 from coordinator.services.recovery import Recovery
 from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms
+from coordinator.services.settlement import Settlement
 from coordinator.services.verifier import Verifier
 from tests.domain.story import LOBBY, START
-from tests.services.faults import Line, ShakyBookings, ShakyCatalog, ShakyLiveness, ShakyProjections
+from tests.services.faults import Course, Line, ShakyBookings, ShakyCatalog, ShakyLiveness, ShakyProjections, Watched
 
 RULES = SessionRules(lobby_minutes=10, no_show_minutes=10, empty_timeout_seconds=60, reconnect_grace_seconds=30)
 NODE_TIMEOUT_SECONDS = 15
+ALLOWED_HOSTS = ["r2.cloudflarestorage.com", "recordings.example"]
+TICK_SECONDS = 1.0
 PATIENCE_SECONDS = 5
 """Real time after which a test gives up; nothing here takes longer than the event loop needs."""
 
@@ -201,7 +210,12 @@ class Node:
         rules: SessionRules = RULES,
     ) -> None:
         self.id = NodeId(name)
+        self.course = Course()
         self.line = Line(world.journal)
+        journal: Any = Watched(self.line, self.course)
+        catalog: Any = Watched(world.catalog, self.course)
+        bookings: Any = Watched(world.bookings, self.course)
+        self.catalog: Catalog = catalog
         self.megaphone = Megaphone()
         self.ids = SequentialIds(name)
         self.errands = BackgroundTasks()
@@ -209,20 +223,31 @@ class Node:
         self._connections = 0
         self.clock = clock = world.clock
         self.projector = Projector(world.projections, clock)
-        self.rooms = Rooms(self.line, clock, self.ids, self.projector, self.megaphone, self.errands, max_pending)
+        self.rooms = Rooms(journal, clock, self.ids, self.projector, self.megaphone, self.errands, max_pending)
+        self.settlement = Settlement(catalog, bookings, self.rooms, clock, self.errands)
+        self.rooms.on_ended(self.settlement.session_ended)
         self.participation = Participation(
             self.rooms,
-            self.line,
-            world.bookings,
+            journal,
+            bookings,
             clock,
             require_registration=require_registration,
             replay_limit=replay_limit,
         )
-        self.openings = Openings(world.catalog, world.bookings, self.rooms, clock, self.ids, rules)
+        self.openings = Openings(catalog, bookings, self.rooms, clock, self.ids, rules, self.settlement)
         self.recovery = Recovery(
-            self.id, self.rooms, world.projections, world.liveness, clock, node_timeout_seconds=NODE_TIMEOUT_SECONDS
+            self.id,
+            self.rooms,
+            world.projections,
+            world.liveness,
+            clock,
+            node_timeout_seconds=NODE_TIMEOUT_SECONDS,
+            settlement=self.settlement,
         )
-        self.reader = Reader(self.rooms, self.line, world.projections, world.bookings)
+        self.reader = Reader(self.rooms, journal, world.projections, bookings)
+        self.booking = Booking(catalog, bookings, self.reader, clock, self.ids)
+        self.moderation = Moderation(self.rooms, self.reader)
+        self.recordings = Recordings(self.rooms, self.reader, ALLOWED_HOSTS)
         self._loops.start(self.rooms.write(), f"group commit of {name}")
         self._loops.start(self.projector.run(), f"projections of {name}")
 
@@ -249,6 +274,18 @@ class Node:
         """Submit commands and wait for their answers; return the last."""
         room = await self.room(session)
         return (await soon(asyncio.gather(*(self.rooms.submit(room, command) for command in commands))))[-1]
+
+    def tick(self, seconds: float = TICK_SECONDS) -> None:
+        """Do by itself what a running coordinator does every second."""
+        for work in (self.openings.open_due, self.recovery.sweep, self.settlement.settle_due):
+            self.errands.start(every(self.clock, seconds, work, work.__name__), work.__name__)
+
+    async def take_up(self, seconds: float = TICK_SECONDS) -> None:
+        """Start as a process does that others have died before."""
+        await self.recovery.start()
+        await self.openings.open_missed()
+        await self.settlement.settle_missed()
+        self.tick(seconds)
 
     async def crash(self) -> None:
         """Stop at once, as a killed process does: nobody is told anything."""
@@ -305,6 +342,27 @@ class World:
         )
         await self.bookings.add(registration)
 
+    async def deactivate(self, slot: SlotId, node: Node | None = None) -> None:
+        """Withdraw a slot, durably; what follows from it is still to be settled."""
+        catalog = self.catalog if node is None else node.catalog
+        found = await catalog.slot(slot)
+        assert found is not None
+        now = self.clock.now()
+        withdrawn = replace(found, is_active=False, updated_at=later_version(found.updated_at, now), settle_at=now)
+        if found.is_active:
+            assert await catalog.change_slot(withdrawn, found.updated_at, unopened=False)
+
+    async def found(self, slot: SlotId) -> TimeSlot:
+        """The slot as it is stored."""
+        found = await self.catalog.slot(slot)
+        assert found is not None
+        return found
+
+    async def statuses(self, slot: SlotId) -> dict[UserId, str]:
+        """What has become of the slot's registrations."""
+        page = await self.bookings.page(RegistrationQuery(slot_id=slot, limit=1000))
+        return {registration.user_id: str(registration.status) for registration in page}
+
     async def open_session(self, node: Node, users: Iterable[UserId], **fields: Any) -> SessionId:
         """Open the session of a new slot that these users have booked."""
         slot = await self.slot(users, **fields)
@@ -314,9 +372,7 @@ class World:
         return session
 
     async def session_of(self, slot: SlotId) -> SessionId | None:
-        found = await self.catalog.slot(slot)
-        assert found is not None
-        return found.session_id
+        return (await self.found(slot)).session_id
 
     async def log(self, session: SessionId) -> list[Event]:
         """The session's events, after the proof that its journal is dense and chained."""

@@ -1,7 +1,7 @@
 """Sessions open on time, for slots that someone booked, and exactly once however many nodes try."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -174,15 +174,16 @@ async def test_a_claim_whose_process_died_is_finished_by_another(world: World, n
 
 async def test_a_claim_is_finished_even_if_nobody_is_registered_any_more(world: World, node: Node) -> None:
     slot = await world.slot()
-    claimed = await world.catalog.claim_session(slot, SessionId("c" * 24))
+    claimed = await world.catalog.claim_session(slot, SessionId("c" * 24), START)
+    assert claimed is not None
     await soon(node.openings.open_due())
-    assert await opened(world, slot) == claimed
+    assert await opened(world, slot) == claimed.session_id == "c" * 24
 
 
 async def test_a_slot_deactivated_since_it_was_read_is_left_alone(
     world: World, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def withdrawn(slot: SlotId, session: SessionId) -> SessionId | None:
+    async def withdrawn(slot: SlotId, session: SessionId, settle_at: datetime) -> None:
         return None
 
     slot = await world.slot([ANNA])
@@ -250,7 +251,7 @@ async def test_an_opening_of_unknown_outcome_is_found_by_those_who_come_next(
 async def test_what_was_missed_is_opened_and_ends_at_start_up(world: World) -> None:
     running = await world.slot([ANNA], start=START + minutes(595))
     over = await world.slot([ANNA, BEN])
-    long_ago = await world.slot([ANNA], start=START - timedelta(days=2))
+    long_ago = await world.slot([ANNA], start=START - timedelta(days=8))
     unbooked = await world.slot()
     await world.at(minutes(600))
     node = world.node("a0")
@@ -270,3 +271,49 @@ async def test_what_was_missed_is_opened_and_ends_at_start_up(world: World) -> N
     await soon(world.node("b0").openings.open_missed())
     await world.clock.advance(seconds(1).total_seconds())
     assert len(await world.log(session)) == 2
+
+
+async def test_what_ended_during_an_outage_is_opened_when_it_is_over(world: World, node: Node) -> None:
+    slots = [await world.slot([ANNA], start=START + minutes(start)) for start in (0, 90, 200)]
+    tick(node)
+    await world.at(LOBBY + minutes(1))
+    world.catalog.is_cut = True
+    await world.at(minutes(150))
+    world.catalog.is_cut = False
+    await world.clock.advance(2)
+    session = await opened(world, slots[1])
+    assert session is not None
+    assert await world.kinds(session) == ["session_opened", "session_ended"]
+    assert await world.statuses(slots[1]) == {ANNA: "noshow"}
+    assert await opened(world, slots[2]) is None
+    await world.clock.advance(2)
+    assert world.clock.now() - world.catalog.asked[-1][0] <= timedelta(hours=1, seconds=2), "no further than it must"
+
+
+async def test_sessions_that_are_over_and_settled_are_not_read_again_at_start_up(world: World, node: Node) -> None:
+    node.tick()
+    for hours in range(5):
+        await world.slot([ANNA], start=START + timedelta(hours=hours))
+    unsettled = await world.slot([ANNA], start=START + timedelta(hours=5))
+    await world.at(timedelta(hours=5, minutes=15))
+    await node.crash()
+    session = await world.session_of(unsettled)
+    assert session is not None
+    other = world.node("b0")
+    await soon(other.openings.open_missed())
+    assert [room.session_id for room in other.rooms.loaded] == [session]
+
+
+async def test_a_slot_that_was_deactivated_while_it_opened_is_settled_by_its_opener(world: World, node: Node) -> None:
+    slot, other = await world.slot([ANNA]), await world.slot([BEN])
+    node.line.hold()
+    opening = asyncio.ensure_future(node.openings.open_due())
+    await world.settle()
+    await world.deactivate(slot)
+    node.line.release()
+    await soon(opening)
+    session = await opened(world, slot)
+    assert session is not None
+    assert await world.kinds(session) == ["session_opened", "session_ended"]
+    assert await world.statuses(slot) == {ANNA: "cancelled"}
+    assert await opened(world, other) is not None

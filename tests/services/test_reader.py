@@ -1,9 +1,13 @@
 """Reads are never older than any answer, whoever wrote and however far behind the documents are."""
 
+import asyncio
+
 import pytest
 
 from coordinator.domain.errors import NotFoundError, UnavailableError
 from coordinator.domain.ids import SessionId
+from coordinator.domain.model import SessionStatus
+from coordinator.ports.projections import SessionQuery
 from tests.domain.story import ANNA, BEN, CLEO, DINA, END_IT, join, leave, media, minutes, user
 from tests.services.harness import Node, World, soon
 
@@ -151,3 +155,49 @@ async def test_reading_does_not_keep_rooms_in_memory(
     elsewhere.rooms.drop_idle()
     assert elsewhere.rooms.loaded == []
     assert world.clock.pending == len((await node.room(session)).timers)
+
+
+async def test_lists_of_sessions_are_never_older_than_an_ack(world: World, node: Node, session: SessionId) -> None:
+    second = await world.open_session(node, [DINA])
+    assert [item.id for item in await soon(node.reader.sessions(SessionQuery()))] == [second, session]
+    for turn in range(10):
+        seq = await node.do(session, join(ANNA), media(ANNA, mic=turn % 2 == 0))
+        await world.clock.advance(0.02 * (turn % 4))
+        (_, first) = await soon(node.reader.sessions(SessionQuery()))
+        assert first.seq >= seq
+    ended = SessionQuery(status=SessionStatus.ENDED)
+    assert list(await soon(node.reader.sessions(ended))) == []
+    await node.do(session, END_IT)
+    (found,) = await soon(node.reader.sessions(ended))
+    assert found == (await world.expected_documents(session)).session
+
+
+async def test_a_list_waits_for_documents_that_somebody_else_is_writing(
+    world: World, node: Node, session: SessionId
+) -> None:
+    await soon(node.reader.sessions(SessionQuery()))
+    seq = await node.do(session, join(ANNA))
+    flushing = asyncio.ensure_future(node.projector.flush())
+    await asyncio.sleep(0)
+    assert not flushing.done(), "the documents are on their way"
+    (found,) = await soon(node.reader.sessions(SessionQuery()))
+    assert found.seq == seq
+    await soon(flushing)
+
+
+async def test_a_list_is_paged_and_written_only_once(world: World, node: Node) -> None:
+    sessions = [await world.open_session(node, [ANNA]) for _ in range(3)]
+    first = await soon(node.reader.sessions(SessionQuery(limit=2)))
+    assert [item.id for item in first] == [sessions[2], sessions[1]]
+    writes = len(world.projections.writes)
+    query = SessionQuery(limit=2, after=(first[-1].created_at, first[-1].id))
+    assert [item.id for item in await soon(node.reader.sessions(query))] == [sessions[0]]
+    assert len(world.projections.writes) == writes
+
+
+async def test_a_list_without_documents_is_unavailable(world: World, node: Node, session: SessionId) -> None:
+    world.projections.is_cut = True
+    with pytest.raises(UnavailableError):
+        await soon(node.reader.sessions(SessionQuery()))
+    world.projections.is_cut = False
+    assert len(await soon(node.reader.sessions(SessionQuery()))) == 1

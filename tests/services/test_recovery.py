@@ -310,3 +310,24 @@ async def test_two_nodes_that_notice_a_death_at_once_let_everyone_go_once(
     await soon(asyncio.gather(*(other.recovery.start() for other in others)))
     assert sorted(body.user_id for body in await lost(world, session)) == [ANNA, BEN]
     assert set(await world.liveness.heartbeats()) <= {NodeId("b0"), NodeId("c0")}
+
+
+async def test_a_session_that_cannot_be_read_does_not_keep_the_others_from_waking(world: World, node: Node) -> None:
+    world.tolerated = {"session_unreadable"}
+    await node.recovery.start()
+    damaged, *sessions = [await world.open_session(node, USERS) for _ in range(3)]
+    for each in (damaged, *sessions):
+        await node.do(each, join(ANNA))
+    await crash_after(world, node)
+    world.journal._sessions[damaged][9] = world.journal._sessions[damaged][1]
+    await world.clock.advance(SILENCE_SECONDS)
+    restarted = world.node("b0")
+    await soon(restarted.recovery.start())
+    assert [len(await lost(world, session)) for session in sessions] == [1, 1]
+    await world.at(NO_SHOW)
+    for _ in range(3):
+        await soon(restarted.recovery.sweep())
+    assert {(await world.state(session)).status for session in sessions} == {SessionStatus.ENDED}
+    assert restarted.rooms.peek(damaged) is None
+    unreadable = [entry["session"] for entry in world.logs if entry["event"] == "session_unreadable"]
+    assert unreadable == [damaged]

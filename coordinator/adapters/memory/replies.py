@@ -25,4 +25,6 @@ class MemoryReplies:
     async def keep(self, key: str, reply: Reply) -> None:
         """Keep the reply to the request under `key`."""
         await asyncio.sleep(0)
-        self._requests[key] = replace(self._requests[key], reply=reply)
+        known = self._requests.get(key)
+        if known is not None:
+            self._requests[key] = replace(known, reply=reply)

@@ -1,20 +1,27 @@
 """Bookings in MongoDB: the collection `registrations`.
 
-Owns the queries and the conditional writes; must not know the rules of registering.
+Owns the queries and the conditional writes; must not know the rules of registering. Each write is one operation on
+one document, or a conditional one on many: two unique indexes, over (slot, user) and over (slot, seat), do the rest.
 """
 
 from collections.abc import Set as AbstractSet
+from datetime import datetime
+from typing import Any
 
 from bson import ObjectId
+from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from coordinator.adapters.mongo.client import Database
-from coordinator.adapters.mongo.documents import registration_document
+from coordinator.adapters.mongo.client import Database, Document
+from coordinator.adapters.mongo.documents import read_registration, registration_document
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
 from coordinator.domain.ids import SlotId, UserId
 from coordinator.domain.model import Registration, RegistrationStatus
+from coordinator.ports.bookings import RegistrationQuery, SeatTakenError
 
 _REGISTERED = str(RegistrationStatus.REGISTERED)
+_CANCELLED = str(RegistrationStatus.CANCELLED)
+_HOLDING = [str(status) for status in RegistrationStatus if status is not RegistrationStatus.CANCELLED]
 
 
 class MongoBookings:
@@ -28,19 +35,65 @@ class MongoBookings:
 
         Raises:
             KeyError: There is one for the same slot and user.
+            SeatTakenError: Its seat is taken.
         """
         with unanswered_is_unknown():
             try:
                 await self._registrations.insert_one(registration_document(registration))
-            except DuplicateKeyError:
+            except DuplicateKeyError as error:
+                if _is_about_seats(error):
+                    raise SeatTakenError(registration.seat) from None
                 raise KeyError((registration.time_slot_id, registration.user_id)) from None
+
+    async def revive(self, registration: Registration) -> bool:
+        """Make a cancelled registration what is given; tell whether it still was cancelled.
+
+        Raises:
+            SeatTakenError: Its seat is taken.
+        """
+        document = registration_document(registration)
+        still_cancelled = {"_id": document["_id"], "status": _CANCELLED}
+        with unanswered_is_unknown():
+            try:
+                result = await self._registrations.replace_one(still_cancelled, document)
+            except DuplicateKeyError:
+                raise SeatTakenError(registration.seat) from None
+        return result.modified_count == 1
+
+    async def take_back(self, registration: Registration, before: Registration | None) -> None:
+        """Undo an `add` (`before` is None) or a `revive` of `before`."""
+        key = {"_id": ObjectId(registration.id)}
+        with unanswered_is_unknown():
+            if before is None:
+                await self._registrations.delete_one(key)
+            else:
+                await self._registrations.replace_one(key, registration_document(before))
+
+    async def find(self, slot_id: SlotId, user_id: UserId) -> Registration | None:
+        """Return the user's registration for the slot, whatever its status."""
+        with unanswered_is_unknown():
+            document = await self._registrations.find_one(_of(slot_id, user_id))
+        return None if document is None else read_registration(document)
 
     async def is_registered(self, slot_id: SlotId, user_id: UserId) -> bool:
         """Tell whether the user has a registration with status `registered` for the slot."""
-        query = {"timeSlotId": ObjectId(slot_id), "userId": user_id}  # at most one, by its unique index
         with unanswered_is_unknown():
-            document = await self._registrations.find_one(query, {"status": True})
+            document = await self._registrations.find_one(_of(slot_id, user_id), {"status": True})
         return document is not None and document["status"] == _REGISTERED
+
+    async def holders(self, slot_id: SlotId) -> list[Registration]:
+        """Return the slot's registrations that are not cancelled."""
+        query = {"timeSlotId": ObjectId(slot_id), "status": {"$in": _HOLDING}}
+        with unanswered_is_unknown():
+            found = await self._registrations.find(query).to_list(None)
+        return [read_registration(document) for document in found]
+
+    async def slots_of(self, user_id: UserId) -> AbstractSet[SlotId]:
+        """Return the slots for which the user has a registration with status `registered`."""
+        query = {"userId": user_id, "status": _REGISTERED}
+        with unanswered_is_unknown():
+            found = await self._registrations.find(query, {"timeSlotId": True}).to_list(None)
+        return frozenset(SlotId(str(document["timeSlotId"])) for document in found)
 
     async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
         """Return those of the slots that have at least one registration with status `registered`."""
@@ -50,3 +103,64 @@ class MongoBookings:
         with unanswered_is_unknown():
             found = await self._registrations.distinct("timeSlotId", query)
         return frozenset(SlotId(str(slot_id)) for slot_id in found)
+
+    async def page(self, query: RegistrationQuery) -> list[Registration]:
+        """Return the registrations that are looked for, by id."""
+        wanted = _wanted(query)
+        with unanswered_is_unknown():
+            cursor = self._registrations.find(wanted).sort([("_id", ASCENDING)])
+            found = await cursor.limit(query.limit).to_list(None)
+        return [read_registration(document) for document in found]
+
+    async def cancel(self, slot_id: SlotId, user_id: UserId, at: datetime) -> bool:
+        """Cancel a registration with status `registered`, freeing its seat; tell whether there was one."""
+        with unanswered_is_unknown():
+            registered = {**_of(slot_id, user_id), "status": _REGISTERED}
+            result = await self._registrations.update_one(registered, _cancellation(at))
+        return result.modified_count == 1
+
+    async def cancel_all(self, slot_id: SlotId, at: datetime) -> None:
+        """Cancel all registrations of a slot that have status `registered`."""
+        with unanswered_is_unknown():
+            await self._registrations.update_many(_registered_for(slot_id), _cancellation(at))
+
+    async def record_attendance(self, slot_id: SlotId, present: AbstractSet[UserId]) -> None:
+        """Turn `registered` into `attended` for users in `present` and into `noshow` for all others."""
+        # In this order: whoever is left after the first was not present, also if it is a crash that lies between them.
+        there = {**_registered_for(slot_id), "userId": {"$in": sorted(present)}}
+        with unanswered_is_unknown():
+            await self._registrations.update_many(there, _becomes(RegistrationStatus.ATTENDED))
+            await self._registrations.update_many(_registered_for(slot_id), _becomes(RegistrationStatus.NOSHOW))
+
+
+def _of(slot_id: SlotId, user_id: UserId) -> dict[str, Any]:
+    return {"timeSlotId": ObjectId(slot_id), "userId": user_id}  # at most one, by its unique index
+
+
+def _registered_for(slot_id: SlotId) -> dict[str, Any]:
+    return {"timeSlotId": ObjectId(slot_id), "status": _REGISTERED}
+
+
+def _cancellation(at: datetime) -> Document:
+    return {"$set": {"status": _CANCELLED, "cancelledAt": at}, "$unset": {"seat": ""}}
+
+
+def _becomes(status: RegistrationStatus) -> Document:
+    return {"$set": {"status": str(status)}}
+
+
+def _is_about_seats(error: DuplicateKeyError) -> bool:
+    return "seat" in (error.details or {}).get("keyPattern", {})
+
+
+def _wanted(query: RegistrationQuery) -> dict[str, Any]:
+    wanted: dict[str, Any] = {}
+    if query.slot_id is not None:
+        wanted["timeSlotId"] = ObjectId(query.slot_id)
+    if query.user_id is not None:
+        wanted["userId"] = query.user_id
+    if query.status is not None:
+        wanted["status"] = str(query.status)
+    if query.after is not None:
+        wanted["_id"] = {"$gt": ObjectId(query.after)}
+    return wanted

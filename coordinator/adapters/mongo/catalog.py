@@ -1,26 +1,37 @@
-"""The catalogue in MongoDB: collections `timeslots` and `registrations`.
+"""The catalogue in MongoDB: collections `timeslots` and `series`.
 
-Owns the queries and the compare-and-set; must not know the rules of registering.
+Owns the queries and the compare-and-set; must not know the rules of offering. How a page is read without reading what
+lies behind it is in `windows`.
 """
 
-from datetime import datetime
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 
-import pymongo
+import msgspec
 from bson import ObjectId
+from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from coordinator.adapters.mongo.client import Database
-from coordinator.adapters.mongo.documents import read_slot, slot_document
+from coordinator.adapters.mongo.client import Collection, Database, Document
+from coordinator.adapters.mongo.documents import read_series, read_slot, series_document, slot_document
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
+from coordinator.adapters.mongo.windows import EPOCH, LATEST, MOMENT, windows_after
 from coordinator.domain.ids import SessionId, SlotId
-from coordinator.domain.model import TimeSlot
+from coordinator.domain.model import Recurrence, Series, TimeSlot
+from coordinator.ports.catalog import EDITABLE, SlotQuery
+
+_REPEATING = [str(Recurrence.DAILY), str(Recurrence.WEEKLY)]
+_EDITABLE = [field.encode_name for field in msgspec.structs.fields(TimeSlot) if field.name in EDITABLE]
+_IN_ORDER = [("startTime", ASCENDING), ("_id", ASCENDING)]
 
 
 class MongoCatalog:
-    """A `Catalog` over the collections `timeslots` and `registrations`."""
+    """A `Catalog` over the collections `timeslots` and `series`."""
 
     def __init__(self, database: Database) -> None:
         self._slots = database.timeslots
+        self._series = database.series
 
     async def add_slot(self, slot: TimeSlot) -> None:
         """Store a new slot.
@@ -28,11 +39,7 @@ class MongoCatalog:
         Raises:
             KeyError: There is a slot with that id.
         """
-        with unanswered_is_unknown():
-            try:
-                await self._slots.insert_one(slot_document(slot))
-            except DuplicateKeyError:
-                raise KeyError(slot.id) from None
+        await _add(self._slots, slot_document(slot), slot.id)
 
     async def slot(self, slot_id: SlotId) -> TimeSlot | None:
         """Return a slot."""
@@ -40,21 +47,61 @@ class MongoCatalog:
             document = await self._slots.find_one({"_id": ObjectId(slot_id)})
         return None if document is None else read_slot(document)
 
+    async def slots(self, slot_ids: AbstractSet[SlotId]) -> list[TimeSlot]:
+        """Return those of the slots that exist."""
+        if not slot_ids:
+            return []
+        query = {"_id": {"$in": [ObjectId(slot_id) for slot_id in slot_ids]}}
+        with unanswered_is_unknown():
+            found = await self._slots.find(query).to_list(None)
+        return [read_slot(document) for document in found]
+
+    async def page(self, query: SlotQuery) -> list[TimeSlot]:
+        """Return the slots that are looked for, by start and id."""
+        found: list[Document] = []
+        with unanswered_is_unknown():
+            for wanted in _conditions(query, datetime.now(UTC)):
+                cursor = self._slots.find(wanted).sort(_IN_ORDER)
+                found += await cursor.limit(query.limit - len(found)).to_list(None)
+                if len(found) >= query.limit:
+                    break
+        return [read_slot(document) for document in found]
+
     async def active_slots(self, start_from: datetime, start_until: datetime) -> list[TimeSlot]:
         """Return the active slots that start within the two instants, both included, earliest first."""
         query = {"startTime": {"$gte": start_from, "$lte": start_until}, "isActive": True}
-        order = [("startTime", pymongo.ASCENDING)]
         with unanswered_is_unknown():
-            found = await self._slots.find(query).sort(order).to_list(None)
+            found = await self._slots.find(query).sort(_IN_ORDER).to_list(None)
         return [read_slot(document) for document in found]
+
+    async def change_slot(self, slot: TimeSlot, expected: datetime, *, unopened: bool) -> bool:
+        """Write what can be edited in a slot, if it still is of the version `expected`."""
+        document = slot_document(slot)
+        values = {name: document[name] for name in (*_EDITABLE, "settleAt") if name in document}
+        unchanged: Document = {"_id": document["_id"], "updatedAt": expected}
+        if unopened:
+            unchanged["sessionId"] = None  # null, or missing
+        with unanswered_is_unknown():
+            result = await self._slots.update_one(unchanged, {"$set": values})
+        return result.matched_count == 1
+
+    async def set_registered_count(self, slot_id: SlotId, expected: int, count: int) -> bool:
+        """Set a slot's `registeredCount` if it still is `expected`."""
+        # A slot that was put in by hand may have no count: that is 0.
+        stored = {"$in": [0, None]} if expected == 0 else expected
+        with unanswered_is_unknown():
+            result = await self._slots.update_one(
+                {"_id": ObjectId(slot_id), "registeredCount": stored}, {"$set": {"registeredCount": count}}
+            )
+        return result.matched_count == 1
 
     async def claim_session(self, slot_id: SlotId, session_id: SessionId, settle_at: datetime) -> TimeSlot | None:
         """Give an active slot its session id and `settleAt`, unless it has a session; whoever is first wins."""
         key = ObjectId(slot_id)
         unclaimed = {"_id": key, "isActive": True, "sessionId": None}  # null, or missing
+        claim = {"sessionId": ObjectId(session_id), "settleAt": settle_at}
         while True:
             with unanswered_is_unknown():
-                claim = {"sessionId": ObjectId(session_id), "settleAt": settle_at}
                 await self._slots.update_one(unclaimed, {"$set": claim})
                 document = await self._slots.find_one({"_id": key})
             if document is None or not document["isActive"]:
@@ -62,3 +109,104 @@ class MongoCatalog:
             if document.get("sessionId") is not None:
                 return read_slot(document)
             # It was made active again between the two looks at it: now it can be claimed.
+
+    async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:
+        """Return up to `limit` slots whose `settleAt` is not after `until`, the most overdue first."""
+        return [read_slot(document) for document in await _overdue(self._slots, "settleAt", until, limit)]
+
+    async def settle(self, slot_id: SlotId, expected: datetime, again_at: datetime | None = None) -> None:
+        """Take away a slot's `settleAt`, or move it to `again_at`, if it still is `expected`."""
+        change = {"$unset": {"settleAt": ""}} if again_at is None else {"$set": {"settleAt": again_at}}
+        with unanswered_is_unknown():
+            await self._slots.update_one({"_id": ObjectId(slot_id), "settleAt": expected}, change)
+
+    async def add_series(self, series: Series) -> None:
+        """Store a new series.
+
+        Raises:
+            KeyError: There is a series with that id.
+        """
+        await _add(self._series, series_document(series), series.id)
+
+    async def series(self, series_id: SlotId) -> Series | None:
+        """Return a series."""
+        with unanswered_is_unknown():
+            document = await self._series.find_one({"_id": ObjectId(series_id)})
+        return None if document is None else read_series(document)
+
+    async def change_series(self, series: Series, expected: datetime) -> bool:
+        """Write a whole series, if the stored one still is of the version `expected`."""
+        document = series_document(series)
+        with unanswered_is_unknown():
+            result = await self._series.replace_one({"_id": document["_id"], "updatedAt": expected}, document)
+        return result.matched_count == 1
+
+    async def due_series(self, until: datetime, limit: int) -> list[Series]:
+        """Return up to `limit` series whose `nextStart` is not after `until`, earliest first."""
+        return [read_series(document) for document in await _overdue(self._series, "nextStart", until, limit)]
+
+    async def slots_to_adopt(self, limit: int) -> list[TimeSlot]:
+        """Return up to `limit` active slots that repeat but have no series."""
+        found: list[Document] = []
+        with unanswered_is_unknown():
+            for recurrence in _REPEATING:
+                if len(found) < limit:
+                    query = {"recurrence": recurrence, "seriesId": None, "isActive": True}
+                    found += await self._slots.find(query).limit(limit - len(found)).to_list(None)
+        return [read_slot(document) for document in found]
+
+    async def adopt_slot(self, slot_id: SlotId, series_id: SlotId, number: int) -> None:
+        """Make a slot that has no series occurrence `number` of one."""
+        place = {"seriesId": ObjectId(series_id), "seriesNumber": number}
+        with unanswered_is_unknown():
+            await self._slots.update_one({"_id": ObjectId(slot_id), "seriesId": None}, {"$set": place})
+
+
+async def _add(collection: Collection, document: Document, key: str) -> None:
+    with unanswered_is_unknown():
+        try:
+            await collection.insert_one(document)
+        except DuplicateKeyError:
+            raise KeyError(key) from None
+
+
+async def _overdue(collection: Collection, field: str, until: datetime, limit: int) -> list[Document]:
+    if limit <= 0:  # which MongoDB would take for no limit
+        return []
+    query = {field: {"$gte": EPOCH, "$lte": until}}
+    order = [(field, ASCENDING), ("_id", ASCENDING)]
+    with unanswered_is_unknown():
+        return await collection.find(query).sort(order).limit(limit).to_list(None)
+
+
+def _conditions(query: SlotQuery, now: datetime) -> Iterator[Document]:
+    """Yield the queries for the slots that are looked for, one after the other, to be asked until there are enough.
+
+    The embedded server uses an index for the first field of a query, and no other: the most telling one comes first.
+    """
+    equal = _equal(query)
+    series = {} if query.series_id is None else {"seriesId": ObjectId(query.series_id)}
+    start, end = query.start_from, LATEST if query.start_until is None else query.start_until
+    if query.after is not None and query.after[0] >= start:
+        last_start, last_id = query.after
+        if last_start > end:
+            return
+        tied = {"startTime": last_start, "_id": {"$gt": ObjectId(last_id)}}
+        yield {**series, **tied, **equal}
+        start = min(last_start, LATEST) + MOMENT
+    # A series has few slots.
+    windows = iter([{"$gte": start, "$lte": end}]) if series else windows_after(start, end, now)
+    for window in windows:
+        yield {**series, "startTime": window, **equal}
+
+
+def _equal(query: SlotQuery) -> Document:
+    """Return what further fields must be equal to."""
+    wanted: Document = {}
+    if query.target_language_code is not None:
+        wanted["targetLanguageCode"] = str(query.target_language_code)
+    if query.level is not None:
+        wanted["level"] = str(query.level)
+    if query.is_active is not None:
+        wanted["isActive"] = query.is_active
+    return wanted

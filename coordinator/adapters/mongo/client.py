@@ -36,8 +36,10 @@ class Database:
         sessions: Projected sessions.
         participants: Projected participants.
         timeslots: Time slots.
+        series: Series, whose occurrences are time slots.
         registrations: Registrations.
         nodes: The last heartbeat of each coordinator.
+        replies: Replies to requests that may be repeated.
     """
 
     def __init__(self, client: "AsyncIOMotorClient[Document]", name: str) -> None:
@@ -48,8 +50,10 @@ class Database:
         self.sessions = self.collection("sessions")
         self.participants = self.collection("participants")
         self.timeslots = self.collection("timeslots")
+        self.series = self.collection("series")
         self.registrations = self.collection("registrations")
         self.nodes = self.collection("nodes")
+        self.replies = self.collection("replies")
 
     def collection(self, name: str) -> Collection:
         """Return a collection by its name."""

@@ -1,7 +1,7 @@
 """How the data model is written in MongoDB (SPEC section 1): ids as ObjectIds, times as dates, None as nothing.
 
-Owns the conversion of slots, registrations, sessions and participants; must not know how documents are looked up.
-Reading is more tolerant than writing: fields with a default may be missing, and unknown fields are passed over.
+Owns the conversion of slots, series, registrations, sessions and participants; must not know how documents are looked
+up. Reading is more tolerant than writing: fields with a default may be missing, and unknown fields are passed over.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from coordinator.adapters.mongo.client import Document
 from coordinator.domain.ids import SessionId, UserId, participant_id
-from coordinator.domain.model import Model, Participant, Registration, Session, TimeSlot
+from coordinator.domain.model import Model, Participant, Registration, Series, Session, TimeSlot
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
 
@@ -28,6 +28,18 @@ def slot_document(slot: TimeSlot) -> Document:
 def read_slot(document: Mapping[str, Any]) -> TimeSlot:
     """Read a slot."""
     return _read(document, TimeSlot)
+
+
+def series_document(series: Series) -> Document:
+    """Write a series; without a pending change the field is absent, and so is what that leaves as it is."""
+    document = _write(series)
+    pending = {name: value for name, value in document.pop("pending", {}).items() if value is not None}
+    return {**document, "pending": pending} if pending else document
+
+
+def read_series(document: Mapping[str, Any]) -> Series:
+    """Read a series."""
+    return _read(document, Series)
 
 
 def registration_document(registration: Registration) -> Document:

@@ -3,12 +3,12 @@
 Owns the conditional writes and the bounded queries; must not know how the documents come about.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import pymongo
 from bson import ObjectId
-from pymongo import DeleteMany, ReplaceOne, UpdateOne
+from pymongo import DESCENDING, DeleteMany, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from coordinator.adapters.mongo.client import Collection, Database, Document
@@ -20,12 +20,16 @@ from coordinator.adapters.mongo.documents import (
     session_document,
 )
 from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_is_unknown
+from coordinator.adapters.mongo.shapes import SESSION_TTL_SECONDS
+from coordinator.adapters.mongo.windows import EARLIEST, EPOCH, LATEST, MOMENT, windows_before
 from coordinator.domain.ids import SessionId
 from coordinator.domain.model import Participant, Session, SessionStatus
+from coordinator.ports.projections import SessionQuery
 
 _DOCUMENTS_PER_WRITE = 50
 """A larger bulk write is little cheaper each, and the journal's next commits would wait behind the whole of it."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEPT = timedelta(seconds=SESSION_TTL_SECONDS) + timedelta(days=1)  # nothing older is left, give or take a sweep
+_NEWEST_FIRST = [("createdAt", DESCENDING), ("_id", DESCENDING)]
 _LIVE = [str(status) for status in SessionStatus if status is not SessionStatus.ENDED]
 
 
@@ -67,6 +71,26 @@ class MongoProjections:
         participants = [read_participant(document) for document in found]
         return sorted(participants, key=lambda participant: (participant.joined_at, participant.user_id))
 
+    async def page(self, query: SessionQuery) -> Sequence[Session]:
+        """Return the session documents that are looked for, the newest first."""
+        if query.slot_id is not None or query.status in _LIVE:
+            return await self._page_of_few(query)
+        found: list[Document] = []
+        with unanswered_is_unknown():
+            for bounds in _bounds(query, datetime.now(UTC)):
+                cursor = self._sessions.find({**bounds, **_equal(query)}).sort(_NEWEST_FIRST)
+                found += await cursor.limit(query.limit - len(found)).to_list(None)
+                if len(found) >= query.limit:
+                    break
+        return [read_session(document) for document in found]
+
+    async def _page_of_few(self, query: SessionQuery) -> Sequence[Session]:
+        """Return a page of the sessions of one slot, or of those that are live."""
+        with unanswered_is_unknown():
+            documents = await self._sessions.find(_equal(query)).to_list(None)
+        sessions = sorted((read_session(document) for document in documents), key=_place, reverse=True)
+        return [item for item in sessions if query.after is None or _place(item) < query.after][: query.limit]
+
     async def live(self) -> Sequence[SessionId]:
         """Return the sessions whose documents say waiting or active."""
         found: dict[SessionId, None] = {}
@@ -81,7 +105,7 @@ class MongoProjections:
         """Return up to `limit` sessions whose `nextDeadline` is not after `until`, the most overdue first."""
         if limit <= 0:  # which MongoDB would take for no limit
             return []
-        query = {"nextDeadline": {"$gte": _EPOCH, "$lte": until}}
+        query = {"nextDeadline": {"$gte": EPOCH, "$lte": until}}
         order = [("nextDeadline", pymongo.ASCENDING)]
         with unanswered_is_unknown():
             found = await self._sessions.find(query, {"_id": True}).sort(order).limit(limit).to_list(None)
@@ -114,3 +138,37 @@ async def _write_some(collection: Collection, operations: Sequence[UpdateOne]) -
     except BulkWriteError as error:
         # Somebody made the same document at the same moment. It is there now, so this time its seq decides.
         await collection.bulk_write([operations[index] for index in refused_duplicates(error)], ordered=False)
+
+
+def _place(session: Session) -> tuple[datetime, SessionId]:
+    return session.created_at, session.id
+
+
+def _equal(query: SessionQuery) -> Document:
+    """Return what fields must be equal to, the most telling first: the embedded server uses an index for that only."""
+    wanted: Document = {}
+    if query.slot_id is not None:
+        wanted["timeSlotId"] = ObjectId(query.slot_id)
+    if query.status is not None:
+        wanted["status"] = str(query.status)
+    if query.target_language_code is not None:
+        wanted["targetLanguageCode"] = str(query.target_language_code)
+    return wanted
+
+
+def _bounds(query: SessionQuery, now: datetime) -> Iterator[Document]:
+    """Yield the bounds within which sessions are to be looked for, one after the other, until there are enough.
+
+    They cover all time whatever the clock says: `now` tells only where most of the sessions are.
+    """
+    if query.after is None:
+        yield {"createdAt": {"$gt": now, "$lte": LATEST}}
+        end = now
+    else:
+        last_created, last_id = query.after
+        yield {"createdAt": last_created, "_id": {"$lt": ObjectId(last_id)}}  # those of the same instant
+        end = max(last_created, EARLIEST) - MOMENT
+    oldest = min(now - _KEPT, end)
+    for window in windows_before(oldest, end):
+        yield {"createdAt": window}
+    yield {"createdAt": {"$gte": EARLIEST, "$lt": oldest}}

@@ -21,9 +21,12 @@ from coordinator.domain.model import (
     RegistrationStatus,
     SessionStatus,
 )
+from coordinator.domain.slots import SEATS_LEAST, SEATS_MOST
 
 SESSION_TTL_SECONDS = 30 * 24 * 3600
 """How long a session document is kept after the session was opened: 30 days."""
+REPLY_TTL_SECONDS = 24 * 3600
+"""How long a reply is kept for requests that are repeated: a day."""
 
 _Schema = dict[str, Any]
 
@@ -94,6 +97,8 @@ _TEXT: _Schema = {"bsonType": "string", "minLength": 1}
 _USER_ID: _Schema = {"bsonType": "string", "minLength": 1, "maxLength": USER_ID_MAX_LENGTH}
 _HASH: _Schema = {"bsonType": "string", "minLength": 64, "maxLength": 64}
 _SEQ = _integer(1)
+_DURATION: _Schema = {"bsonType": ["int", "long"], "enum": list(DURATIONS_MINUTES)}
+_SEATS = _integer(SEATS_LEAST, SEATS_MOST)
 
 TIMESLOTS = CollectionShape(
     "timeslots",
@@ -103,24 +108,66 @@ TIMESLOTS = CollectionShape(
             "targetLanguageCode": _one_of(Language),
             "level": _one_of(Level),
             "startTime": _DATE,
-            "durationMinutes": {"bsonType": ["int", "long"], "enum": list(DURATIONS_MINUTES)},
+            "durationMinutes": _DURATION,
             "isActive": _BOOLEAN,
             "createdAt": _DATE,
             "updatedAt": _DATE,
         },
         _or_null(
             {
-                "maxParticipants": _integer(2, 50),
-                "minParticipants": _integer(2, 50),
+                "maxParticipants": _SEATS,
+                "minParticipants": _SEATS,
                 "recurrence": _one_of(Recurrence),
                 "timezone": _TEXT,
                 "seriesId": _OBJECT_ID,
                 "sessionId": _OBJECT_ID,
                 "registeredCount": _integer(0),
+                "seriesNumber": _integer(0),
+                "settleAt": _DATE,
             }
         ),
     ),
-    (_index("targetLanguageCode", "level", "startTime"), _index("startTime", "isActive")),
+    (
+        _index("targetLanguageCode", "level", "startTime"),
+        _index("startTime", "isActive"),
+        _index("seriesId", "startTime"),
+        _index("recurrence", "seriesId", "isActive"),
+        _index("settleAt", sparse=True),
+    ),
+)
+
+_CHANGES = {
+    "targetLanguageCode": _one_of(Language),
+    "level": _one_of(Level),
+    "startTime": _DATE,
+    "durationMinutes": _DURATION,
+    "maxParticipants": _SEATS,
+    "minParticipants": _SEATS,
+    "timezone": _TEXT,
+    "isActive": _BOOLEAN,
+}
+
+SERIES = CollectionShape(
+    "series",
+    _document(
+        _OBJECT_ID,
+        {
+            "targetLanguageCode": _one_of(Language),
+            "level": _one_of(Level),
+            "anchor": _TEXT,
+            "durationMinutes": _DURATION,
+            "maxParticipants": _SEATS,
+            "minParticipants": _SEATS,
+            "recurrence": {"enum": [str(Recurrence.DAILY), str(Recurrence.WEEKLY)]},
+            "timezone": _TEXT,
+            "isActive": _BOOLEAN,
+            "createdAt": _DATE,
+            "updatedAt": _DATE,
+            "nextNumber": _integer(0),
+        },
+        {"nextStart": _DATE, "pending": _object({}, _CHANGES)},
+    ),
+    (_index("nextStart", sparse=True),),
 )
 
 REGISTRATIONS = CollectionShape(
@@ -133,9 +180,14 @@ REGISTRATIONS = CollectionShape(
             "status": _one_of(RegistrationStatus),
             "registeredAt": _DATE,
         },
-        _or_null({"cancelledAt": _DATE}),
+        _or_null({"cancelledAt": _DATE, "seat": _integer(0, SEATS_MOST - 1)}),
     ),
-    (_index("timeSlotId", "status"), _index("userId", "status"), _index("timeSlotId", "userId", unique=True)),
+    (
+        _index("timeSlotId", "status"),
+        _index("userId", "status"),
+        _index("timeSlotId", "userId", unique=True),
+        _index("timeSlotId", "seat", unique=True, partialFilterExpression={"seat": {"$gte": 0}}),
+    ),
 )
 
 SESSIONS = CollectionShape(
@@ -210,5 +262,22 @@ EVENTS = CollectionShape(
 
 NODES = CollectionShape("nodes", _document(_TEXT, {"at": _DATE}))
 
-COLLECTIONS = (TIMESLOTS, REGISTRATIONS, SESSIONS, PARTICIPANTS, EVENTS, NODES)
+REPLIES = CollectionShape(
+    "replies",
+    _document(
+        _TEXT,
+        {"fingerprint": _TEXT, "at": _DATE},
+        {
+            "status": _integer(100, 599),
+            "headers": {
+                "bsonType": "array",
+                "items": _object({"name": _TEXT, "value": {"bsonType": "string"}}),
+            },
+            "body": {"bsonType": "binData"},
+        },
+    ),
+    (_index("at", expireAfterSeconds=REPLY_TTL_SECONDS),),
+)
+
+COLLECTIONS = (TIMESLOTS, SERIES, REGISTRATIONS, SESSIONS, PARTICIPANTS, EVENTS, NODES, REPLIES)
 """Every collection of the database."""

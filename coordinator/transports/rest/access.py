@@ -1,17 +1,16 @@
-"""Who asks, and what the request says (SPEC section 4)."""
+"""Who asks, and who may (SPEC section 4)."""
 
 from aiohttp import web
 
-from coordinator.domain.errors import ForbiddenError, InvalidRequestError, NotFoundError, UnauthenticatedError
+from coordinator.domain.errors import ForbiddenError, UnauthenticatedError
 from coordinator.domain.events import Role
-from coordinator.domain.ids import SessionId, is_object_id
+from coordinator.domain.ids import SessionId, UserId
 from coordinator.ports.identity import Identity, TokenVerifier
-from coordinator.protocol.messages import MAX_SEQ
 from coordinator.services.reader import Reader
 
 
 class Access:
-    """Authentication and the rules of who may read what."""
+    """Authentication, and the rules of who may do what."""
 
     def __init__(self, tokens: TokenVerifier, reader: Reader) -> None:
         self._tokens = tokens
@@ -39,43 +38,26 @@ class Access:
             raise ForbiddenError("you have no part in this session")
 
 
-def session_id_of(request: web.Request) -> SessionId:
-    """Return the session id of the path.
+def check_role(identity: Identity, allowed: frozenset[Role]) -> None:
+    """Check that a token's role may do something.
 
     Raises:
-        NotFoundError: It has not the form of one, so there can be no such session.
+        ForbiddenError: It may not.
     """
-    text = request.match_info["session_id"]
-    if not is_object_id(text):
-        raise NotFoundError(f"there is no session {text[:40]!r}: an id has 24 hexadecimal digits")
-    return SessionId(text)
+    if identity.role not in allowed:
+        raise ForbiddenError(f"this takes the role {' or '.join(sorted(allowed))}; yours is {identity.role}")
 
 
-def integer_of(request: web.Request, name: str, default: int, least: int, most: int = MAX_SEQ) -> int:
-    """Return an integer of the query.
+def check_acts_for(identity: Identity, user_id: UserId) -> None:
+    """Let participants act for, and look after, nobody but themselves.
 
     Raises:
-        InvalidRequestError: It is not an integer, out of range, or given more than once.
+        ForbiddenError: The participant is another user.
     """
-    values = request.query.getall(name, [])
-    if not values:
-        return default
-    try:
-        value = int(values[0]) if values[0].isascii() and len(values) == 1 else None
-    except ValueError:
-        value = None
-    if value is None or not least <= value <= most:
-        raise InvalidRequestError(f"{name}: must be an integer from {least} to {most}", field=name)
-    return value
+    if identity.role is Role.PARTICIPANT and identity.user_id != user_id:
+        raise ForbiddenError("a participant acts only for itself")
 
 
-def check_query(request: web.Request, *known: str) -> None:
-    """Refuse query parameters that this address does not know.
-
-    Raises:
-        InvalidRequestError: There is one.
-    """
-    for name in request.query:
-        if name not in known:
-            allowed = ", ".join(known) or "none"
-            raise InvalidRequestError(f"{name[:40]}: unknown parameter; known: {allowed}", field=name[:40])
+def only_own(identity: Identity) -> UserId | None:
+    """Return whose recordings somebody is shown: a participant its own, everyone else all (None)."""
+    return identity.user_id if identity.role is Role.PARTICIPANT else None

@@ -2,37 +2,71 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-
-from aiohttp import web
+from http import HTTPStatus
+from typing import Any
 
 from coordinator.ports.journal import OutcomeUnknownError
-from coordinator.transports.rest.problems import json_response
+from coordinator.protocol import views
+from coordinator.protocol.requests import NoBody, Parameters
+from coordinator.transports.rest.operations import Answer, Call, Operation, Outcome, Tag
 
 _PATIENCE_SECONDS = 3.0
 
 
-class HealthRoutes:
+class HealthOperations:
     """Probes for whatever runs the process. `checks` name what is needed; each fails by `OutcomeUnknownError`."""
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
         self._checks = checks
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
-        return [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz)]
+    def operations(self) -> list[Operation[Any, Any]]:
+        """Return the operations."""
+        return [
+            Operation(
+                method="GET",
+                path="/healthz",
+                name="getHealth",
+                summary="Ask whether the process answers",
+                tag=Tag.SYSTEM,
+                handler=self.healthz,
+                parameters=Parameters,
+                body=NoBody,
+                roles=None,
+                outcomes={HTTPStatus.OK: Outcome(meaning="It does.", view=views.Health)},
+            ),
+            Operation(
+                method="GET",
+                path="/readyz",
+                name="getReadiness",
+                summary="Ask whether requests can be answered",
+                tag=Tag.SYSTEM,
+                handler=self.readyz,
+                parameters=Parameters,
+                body=NoBody,
+                roles=None,
+                outcomes={
+                    HTTPStatus.OK: Outcome(meaning="They can.", view=views.Readiness),
+                    HTTPStatus.SERVICE_UNAVAILABLE: Outcome(
+                        meaning="Something that is needed is out of reach.", view=views.Readiness
+                    ),
+                },
+            ),
+        ]
 
-    async def healthz(self, _request: web.Request) -> web.Response:
-        """Answer: the event loop runs."""
-        return json_response({"status": "ok"})
+    async def healthz(self, _call: Call[Parameters, NoBody]) -> Answer:
+        """Answer as soon as the process can."""
+        return Answer(content=views.Health())
 
-    async def readyz(self, _request: web.Request) -> web.Response:
-        """Answer 200 when everything that is needed answers, else 503, and say what does not."""
+    async def readyz(self, _call: Call[Parameters, NoBody]) -> Answer:
+        """Ask everything that is needed, and say what does not answer."""
         names = list(self._checks)
         results = await asyncio.gather(*(self._ok(self._checks[name]) for name in names))
-        checks = {name: "ok" if ok else "out of reach" for name, ok in zip(names, results, strict=True)}
         ready = all(results)
-        body = {"status": "ready" if ready else "unavailable", "checks": checks}
-        return json_response(body, status=200 if ready else 503)
+        view = views.Readiness(
+            status="ready" if ready else "unavailable",
+            checks={name: "ok" if ok else "out of reach" for name, ok in zip(names, results, strict=True)},
+        )
+        return Answer(content=view, status=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
     @staticmethod
     async def _ok(check: Callable[[], Awaitable[object]]) -> bool:

@@ -1,59 +1,198 @@
-"""`GET /api/v1/sessions/{id}`, `/participants`, `/events` (SPEC section 4). Never older than any ack."""
+"""`/sessions`: finding, reading and steering them (SPEC section 4). What is read is never older than any ack."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, TypeAlias
 
 import msgspec
-from aiohttp import web
+from msgspec import UNSET
 
-from coordinator.protocol.codec import participant_to_wire, to_wire
+from coordinator.domain.errors import ForbiddenError, SessionEndedError
+from coordinator.domain.ids import SessionId, SlotId
+from coordinator.domain.model import Session
+from coordinator.ports.projections import SessionQuery
+from coordinator.protocol import views
+from coordinator.protocol.fields import ObjectId
+from coordinator.protocol.reading import given
+from coordinator.protocol.requests import (
+    EndSession,
+    NoBody,
+    OneSession,
+    RecordingSwitch,
+    SessionAction,
+    SessionEvents,
+    SessionFilter,
+)
+from coordinator.services.moderation import Moderation
 from coordinator.services.reader import Reader
-from coordinator.transports.rest.access import Access, check_query, integer_of, session_id_of
-from coordinator.transports.rest.problems import json_response
+from coordinator.transports.rest.access import Access, only_own
+from coordinator.transports.rest.operations import API, MANAGERS, Answer, Call, Operation, Outcome, Tag
+from coordinator.transports.rest.paging import Cursors
 
-_MAX_EVENTS = 1000
-_DEFAULT_EVENTS = 100
+_SESSIONS = f"{API}/sessions"
+_SESSION = f"{_SESSIONS}/{{sessionId}}"
+
+_Place: TypeAlias = tuple[datetime, ObjectId]
 
 
-class SessionRoutes:
-    """What can be read of one session."""
+class SessionOperations:
+    """What can be done with sessions; their recordings are in `recordings`."""
 
-    def __init__(self, reader: Reader, access: Access) -> None:
+    def __init__(self, reader: Reader, moderation: Moderation, access: Access) -> None:
         self._reader = reader
+        self._moderation = moderation
         self._access = access
+        self._cursors: Cursors[_Place] = Cursors("sessions", _Place)
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+    def operations(self) -> list[Operation[Any, Any]]:
+        """Return the operations."""
+        return [*self._reading(), *self._steering()]
+
+    def _reading(self) -> list[Operation[Any, Any]]:
         return [
-            web.get("/api/v1/sessions/{session_id}", self.session),
-            web.get("/api/v1/sessions/{session_id}/participants", self.participants),
-            web.get("/api/v1/sessions/{session_id}/events", self.events),
+            Operation(
+                method="GET",
+                path=_SESSIONS,
+                name="findSessions",
+                summary="Find sessions",
+                tag=Tag.SESSIONS,
+                handler=self.find,
+                parameters=SessionFilter,
+                body=NoBody,
+                outcomes={HTTPStatus.OK: Outcome(meaning="A page of sessions.", view=views.Sessions)},
+            ),
+            Operation(
+                method="GET",
+                path=_SESSION,
+                name="getSession",
+                summary="Read a session",
+                tag=Tag.SESSIONS,
+                handler=self.get,
+                parameters=OneSession,
+                body=NoBody,
+                outcomes={HTTPStatus.OK: Outcome(meaning="The session.", view=views.Session)},
+            ),
+            Operation(
+                method="GET",
+                path=f"{_SESSION}/participants",
+                name="getParticipants",
+                summary="Read who is or was in a session",
+                tag=Tag.SESSIONS,
+                handler=self.participants,
+                parameters=OneSession,
+                body=NoBody,
+                outcomes={HTTPStatus.OK: Outcome(meaning="All of them.", view=views.Participants)},
+                refusals=(ForbiddenError,),
+            ),
+            Operation(
+                method="GET",
+                path=f"{_SESSION}/events",
+                name="getEvents",
+                summary="Read a session's log",
+                tag=Tag.SESSIONS,
+                handler=self.events,
+                parameters=SessionEvents,
+                body=NoBody,
+                outcomes={HTTPStatus.OK: Outcome(meaning="A page of the log.", view=views.Events)},
+                refusals=(ForbiddenError,),
+            ),
         ]
 
-    async def session(self, request: web.Request) -> web.Response:
-        """Return the session; any valid token may see it."""
-        self._access.identify(request)
-        check_query(request)
-        snapshot = await self._reader.snapshot(session_id_of(request))
-        return json_response(to_wire(snapshot.session))
+    def _steering(self) -> list[Operation[Any, Any]]:
+        session = Outcome(meaning="The session as it is then.", view=views.Session)
+        return [
+            Operation(
+                method="POST",
+                path=f"{_SESSION}/end",
+                name="endSession",
+                summary="End a session",
+                tag=Tag.SESSIONS,
+                handler=self.end,
+                parameters=SessionAction,
+                body=EndSession,
+                body_required=False,
+                roles=MANAGERS,
+                outcomes={HTTPStatus.OK: session},
+            ),
+            Operation(
+                method="PUT",
+                path=f"{_SESSION}/recording",
+                name="setRecording",
+                summary="Switch recording on or off",
+                tag=Tag.RECORDINGS,
+                handler=self.set_recording,
+                parameters=OneSession,
+                body=RecordingSwitch,
+                roles=MANAGERS,
+                outcomes={HTTPStatus.OK: session},
+                refusals=(SessionEndedError,),
+            ),
+        ]
 
-    async def participants(self, request: web.Request) -> web.Response:
-        """Return everyone who has ever been in the session, in the order in which they first joined."""
-        identity = self._access.identify(request)
-        check_query(request)
-        session_id = session_id_of(request)
-        await self._access.check_may_see(identity, session_id)
+    async def find(self, call: Call[SessionFilter, NoBody]) -> Answer:
+        """Find sessions, the newest first. They are kept for 30 days."""
+        wanted = call.parameters
+        slot_id = given(wanted.time_slot_id)
+        place = self._cursors.read(wanted.cursor)
+        query = SessionQuery(
+            status=given(wanted.status),
+            target_language_code=given(wanted.target_language_code),
+            slot_id=None if slot_id is None else SlotId(slot_id),
+            after=None if place is None else (place[0], SessionId(place[1])),
+            limit=wanted.limit + 1,
+        )
+        found, following = self._cursors.cut(await self._reader.sessions(query), wanted.limit, _place_of)
+        items = [views.session_view(session, only_own(call.identity)) for session in found]
+        return Answer(content=views.Sessions(items=items, next=following))
+
+    async def get(self, call: Call[OneSession, NoBody]) -> Answer:
+        """Read a session. It is never older than what anybody was told before."""
+        snapshot = await self._reader.snapshot(SessionId(call.parameters.session_id))
+        return Answer(content=views.session_view(snapshot.session, only_own(call.identity)))
+
+    async def participants(self, call: Call[OneSession, NoBody]) -> Answer:
+        """Read everyone who has ever been in the session, in the order in which they first joined.
+
+        A participant is shown the sessions that it is registered for or has been in.
+        """
+        session_id = SessionId(call.parameters.session_id)
+        await self._access.check_may_see(call.identity, session_id)
         snapshot = await self._reader.snapshot(session_id)
-        return json_response({"items": [participant_to_wire(participant) for participant in snapshot.participants]})
+        return Answer(
+            content=views.Participants(items=[views.participant_view(item) for item in snapshot.participants])
+        )
 
-    async def events(self, request: web.Request) -> web.Response:
-        """Return at most `limit` events after `after`; `next` is the `after` of the following page, if there is one."""
-        identity = self._access.identify(request)
-        check_query(request, "after", "limit")
-        session_id = session_id_of(request)
-        after = integer_of(request, "after", 0, 0)
-        limit = integer_of(request, "limit", _DEFAULT_EVENTS, 1, _MAX_EVENTS)
-        await self._access.check_may_see(identity, session_id)
-        events = await self._reader.events(session_id, after, limit + 1)
-        page = events[:limit]
-        data: dict[str, object] = {"items": [msgspec.Raw(sealed.json) for sealed in page]}
-        if len(events) > limit:
-            data["next"] = page[-1].event.seq
-        return json_response(data)
+    async def events(self, call: Call[SessionEvents, NoBody]) -> Answer:
+        """Read at most `limit` events after `after`, in order; exactly what subscribers were sent.
+
+        A participant is shown the sessions that it is registered for or has been in.
+        """
+        wanted = call.parameters
+        session_id = SessionId(wanted.session_id)
+        await self._access.check_may_see(call.identity, session_id)
+        events = await self._reader.events(session_id, wanted.after, wanted.limit + 1)
+        page = events[: wanted.limit]
+        return Answer(
+            content=views.SealedEvents(
+                items=[msgspec.Raw(sealed.json) for sealed in page],
+                next=page[-1].event.seq if len(events) > wanted.limit else UNSET,
+            )
+        )
+
+    async def end(self, call: Call[SessionAction, EndSession]) -> Answer:
+        """End a session now, for good. Ending it again changes nothing."""
+        session_id = SessionId(call.parameters.session_id)
+        return Answer(content=views.session_view(await self._moderation.end_session(call.identity.actor, session_id)))
+
+    async def set_recording(self, call: Call[OneSession, RecordingSwitch]) -> Answer:
+        """Switch recording of a session on or off.
+
+        While it is on, and the session is active, those connected users are recorded who have granted consent.
+        """
+        session_id = SessionId(call.parameters.session_id)
+        session = await self._moderation.set_recording(call.identity.actor, session_id, call.body.enabled)
+        return Answer(content=views.session_view(session))
+
+
+def _place_of(session: Session) -> _Place:
+    return session.created_at, session.id

@@ -1,0 +1,104 @@
+"""The whole HTTP API over the services: every operation, its route, and the document that describes them all."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from coordinator.ports.clock import Clock
+from coordinator.ports.identity import IdSource, TokenVerifier
+from coordinator.ports.replies import Replies
+from coordinator.protocol.requests import NoBody, Parameters
+from coordinator.services.booking import Booking
+from coordinator.services.moderation import Moderation
+from coordinator.services.offering import Offering
+from coordinator.services.reader import Reader
+from coordinator.services.recordings import Recordings
+from coordinator.transports.rest.access import Access
+from coordinator.transports.rest.dispatch import Dispatcher
+from coordinator.transports.rest.health import HealthOperations
+from coordinator.transports.rest.idempotency import Idempotency
+from coordinator.transports.rest.openapi import document
+from coordinator.transports.rest.operations import Answer, Call, Operation, Outcome, Tag
+from coordinator.transports.rest.recordings import RecordingOperations
+from coordinator.transports.rest.registrations import RegistrationOperations
+from coordinator.transports.rest.sessions import SessionOperations
+from coordinator.transports.rest.time_slots import TimeSlotOperations
+from coordinator.transports.rest.users import UserOperations
+
+_DISTRIBUTION = "conversation-coordinator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """What the operations are done by."""
+
+    offering: Offering
+    booking: Booking
+    reader: Reader
+    moderation: Moderation
+    recordings: Recordings
+
+
+class RestApi:
+    """Every operation of the HTTP API.
+
+    Args:
+        services: What does the work.
+        tokens: Tells who presents a token.
+        replies: Keeps the answers to requests with an `Idempotency-Key`.
+        clock: Time.
+        ids: Names what is made without a key.
+        checks: What must answer for the process to be ready; each fails by `OutcomeUnknownError`.
+        body_bytes: The longest body that is read.
+    """
+
+    def __init__(
+        self,
+        services: ApiServices,
+        *,
+        tokens: TokenVerifier,
+        replies: Replies,
+        clock: Clock,
+        ids: IdSource,
+        checks: Mapping[str, Callable[[], Awaitable[object]]],
+        body_bytes: int,
+    ) -> None:
+        access = Access(tokens, services.reader)
+        self._dispatcher = Dispatcher(access, Idempotency(replies, clock), ids, body_bytes)
+        self.operations: list[Operation[Any, Any]] = [
+            *TimeSlotOperations(services.offering, clock).operations(),
+            *RegistrationOperations(services.booking).operations(),
+            *UserOperations(services.booking, clock).operations(),
+            *SessionOperations(services.reader, services.moderation, access).operations(),
+            *RecordingOperations(services.recordings, access).operations(),
+            *HealthOperations(checks).operations(),
+            self._document_operation(),
+        ]
+        self._document = msgspec.json.encode(document(self.operations, version(_DISTRIBUTION)))
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes. The application needs `problems.problem_middleware`."""
+        return [self._dispatcher.route(operation) for operation in self.operations]
+
+    def _document_operation(self) -> Operation[Any, Any]:
+        return Operation(
+            method="GET",
+            path="/openapi.json",
+            name="getOpenApi",
+            summary="Read this document",
+            tag=Tag.SYSTEM,
+            handler=self._openapi,
+            parameters=Parameters,
+            body=NoBody,
+            roles=None,
+            outcomes={HTTPStatus.OK: Outcome(meaning="An OpenAPI 3.1 document.", view=None)},
+        )
+
+    async def _openapi(self, _call: Call[Parameters, NoBody]) -> Answer:
+        """Read what every operation takes and answers, in the words of OpenAPI 3.1."""
+        return Answer(content=self._document)
