@@ -20,6 +20,8 @@ INSTANT_PATTERN = (
 ENTITY_TAGS_PATTERN = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 """RFC 9110 section 13.1.1: anything, or entity tags. Ours are ASCII, so others are not looked for."""
 URL_PATTERN = r"^https://[^\s]+(?!\s)$"
+CURSOR_MOMENT_DIGITS = 13
+"""Hexadecimal digits that hold every instant of the years 1 to 9999 in milliseconds."""
 
 _MOMENT = "2040-06-04T17:00:00.000Z"
 _ID = "66f1c0ffee5e5510c0ffee01"
@@ -100,17 +102,24 @@ RecordingUrl = Annotated[
         extra={"must_be": "an https:// URL of at most 2048 characters"},
     ),
 ]
-Cursor = Annotated[
+IdCursor = Annotated[
     str,
     Meta(
-        pattern="^[A-Za-z0-9_-]+$",
-        min_length=1,
-        max_length=256,
+        pattern=OBJECT_ID_PATTERN,
         description="The `next` of the page before. Opaque.",
-        extra_json_schema={"format": "cursor"},
         extra={"must_be": "the `next` of a page of this list"},
     ),
 ]
+"""Where a list that is ordered by id goes on."""
+MomentCursor = Annotated[
+    str,
+    Meta(
+        pattern=f"^[0-9a-f]{{{CURSOR_MOMENT_DIGITS + 24}}}$",
+        description="The `next` of the page before. Opaque.",
+        extra={"must_be": "the `next` of a page of this list"},
+    ),
+]
+"""Where a list that is ordered by an instant, and then by id, goes on."""
 Limit = Annotated[int, Meta(ge=1, le=200, description="How many items at most.", examples=[50])]
 Next = Annotated[str, Meta(description="The `cursor` of the following page; only where there is one.")]
 IdempotencyKey = Annotated[

@@ -10,8 +10,8 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from coordinator.domain.model import Recurrence, RegistrationStatus, SessionStatus
 from coordinator.protocol.fields import (
-    Cursor,
     DurationMinutes,
+    IdCursor,
     IdempotencyKey,
     IfMatch,
     Instant,
@@ -21,6 +21,7 @@ from coordinator.protocol.fields import (
     Limit,
     MaxParticipants,
     MinParticipants,
+    MomentCursor,
     ObjectId,
     RecordingUrl,
     RecurrenceRule,
@@ -133,7 +134,7 @@ class SlotFilter(Parameters, frozen=True, kw_only=True):
     to: Annotated[Instant, Meta(description="They start then or earlier.")] | UnsetType = UNSET
     is_active: Annotated[bool, Meta(description="Active, or withdrawn; both unless given.")] | UnsetType = UNSET
     series_id: Annotated[ObjectId, Meta(description="Occurrences of this series.")] | UnsetType = UNSET
-    cursor: Cursor | UnsetType = UNSET
+    cursor: MomentCursor | UnsetType = UNSET
     limit: Limit = 50
 
 
@@ -153,7 +154,7 @@ class RegistrationFilter(Parameters, frozen=True, kw_only=True):
     """Which registrations are looked for."""
 
     status: Annotated[RegistrationStatus, Meta(description="With this status.")] | UnsetType = UNSET
-    cursor: Cursor | UnsetType = UNSET
+    cursor: IdCursor | UnsetType = UNSET
     limit: Limit = 50
 
 
@@ -181,7 +182,7 @@ class SessionFilter(Parameters, frozen=True, kw_only=True):
     status: Annotated[SessionStatus, Meta(description="With this status.")] | UnsetType = UNSET
     target_language_code: LanguageCode | UnsetType = UNSET
     time_slot_id: Annotated[ObjectId, Meta(description="Of this time slot.")] | UnsetType = UNSET
-    cursor: Cursor | UnsetType = UNSET
+    cursor: MomentCursor | UnsetType = UNSET
     limit: Limit = 50
 
 

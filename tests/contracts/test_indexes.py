@@ -152,7 +152,9 @@ def queries(commands: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for command in commands:
         match command:
             case {"find": collection, "filter": condition}:
-                extra = {name: command[name] for name in ("sort", "limit", "projection") if name in command}
+                extra: dict[str, Any] = {
+                    name: command[name] for name in ("sort", "limit", "projection") if name in command
+                }
                 yield {"find": collection, "filter": condition, **extra}
             case {"distinct": collection, "query": condition}:
                 yield {"find": collection, "filter": condition}

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from coordinator.adapters.memory.catalog import MemoryCatalog
 from coordinator.adapters.memory.clock import ManualClock
 from coordinator.domain.errors import SlotInactiveError, UnavailableError
 from coordinator.domain.ids import SlotId, occurrence_id
-from coordinator.domain.model import Language, Level, Recurrence
+from coordinator.domain.model import Language, Level, Recurrence, SlotChanges
 from coordinator.domain.recurrence import wall_clock
 from coordinator.domain.series import offered_series
 from coordinator.ports.journal import OutcomeUnknownError
@@ -320,7 +321,27 @@ class TestSeveralNodes:
         assert [slot.id for slot in slots if slot.is_active and slot.start_time > world.clock.now()] == []
         assert len(slots) > 13  # it did make some
 
-    @pytest.mark.parametrize("seed", range(2000))
+    async def test_a_node_that_is_overtaken_while_it_puts_things_right_puts_them_right_again(
+        self, world: World, desk: Desk
+    ) -> None:
+        """Each of its writes comes after a newer edit has reached every slot."""
+        await desk.offer(daily())
+        other = Desk(world, "b0")
+        begun = other.offering.edit(SLOT, SlotChanges(level=Level.C1), whole_series=True, expected=None)
+        assert await other.cut_short(begun, 5, Mishap.NOT_DONE)  # the series is written, no slot is
+        assert (await series_of(world)).pending == SlotChanges(level=Level.C1)
+
+        async def overtake_again() -> None:
+            desk.catalog.before("change_slot", partial(other.edit_series, SLOT, level=Level.A2))
+
+        other.course.begin(0, Mishap.NOT_DONE)
+        desk.catalog.before("change_slot", partial(other.edit_series, SLOT, level=Level.A1))
+        desk.catalog.before("change_series", overtake_again)
+        await desk.make_due()
+        assert (await series_of(world)).level is Level.A2
+        assert set(values(await slots_of(world), "level")) == {Level.A2}
+
+    @pytest.mark.parametrize("seed", range(60))
     async def test_in_whatever_order_several_nodes_work_the_slots_are_what_the_series_says(
         self, world: World, seed: int
     ) -> None:

@@ -237,6 +237,12 @@ class TestEdits:
         assert set(values(slots, "max_participants")) == {30}
         assert values(slots, "start_time") == days(FIRST + HOUR, 13)
 
+    async def test_a_time_zone_keeps_the_start_that_another_edit_has_just_set(self, world: World, desk: Desk) -> None:
+        other = Desk(world, "b0")
+        desk.catalog.before("series", lambda: other.edit_series(SLOT, start_time=FIRST + HOUR))
+        await desk.edit_series(SLOT, timezone="Asia/Tokyo")
+        assert await starts_of(world) == days(FIRST + HOUR, 13)
+
     async def test_an_edit_of_one_slot_at_the_same_time_holds_too(self, world: World, desk: Desk) -> None:
         other = Desk(world, "b0")
         await asyncio.gather(

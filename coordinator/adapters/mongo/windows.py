@@ -15,7 +15,7 @@ EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, 23, 59, 59, 999_000, tzinfo=UTC)
 """The first and the last instant that is a date here in every time zone."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Nothing here is older."""
+"""Hardly anything is older."""
 
 _FIRST = timedelta(hours=1)
 _GROWTH = 4

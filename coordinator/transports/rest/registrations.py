@@ -15,7 +15,6 @@ from coordinator.domain.ids import SlotId, UserId
 from coordinator.domain.model import Registration
 from coordinator.ports.bookings import RegistrationQuery
 from coordinator.protocol import views
-from coordinator.protocol.fields import ObjectId
 from coordinator.protocol.reading import given
 from coordinator.protocol.requests import (
     NewRegistration,
@@ -27,7 +26,7 @@ from coordinator.protocol.requests import (
 from coordinator.services.booking import Booking
 from coordinator.transports.rest.access import check_acts_for
 from coordinator.transports.rest.operations import ANYONE, API, STAFF, Answer, Call, Operation, Outcome, Tag
-from coordinator.transports.rest.paging import Cursors
+from coordinator.transports.rest.paging import cut
 
 _REGISTRATIONS = f"{API}/time-slots/{{slotId}}/registrations"
 _REGISTRARS = ANYONE - {Role.RECORDER}
@@ -38,7 +37,6 @@ class RegistrationOperations:
 
     def __init__(self, booking: Booking) -> None:
         self._booking = booking
-        self._cursors: Cursors[str] = Cursors("registrations", ObjectId)
 
     def operations(self) -> list[Operation[Any, Any]]:
         """Return the operations."""
@@ -117,10 +115,10 @@ class RegistrationOperations:
         query = RegistrationQuery(
             slot_id=SlotId(wanted.slot_id),
             status=given(wanted.status),
-            after=self._cursors.read(wanted.cursor),
+            after=given(wanted.cursor),
             limit=wanted.limit + 1,
         )
-        found, following = self._cursors.cut(await self._booking.of_slot(query), wanted.limit, _place_of)
+        found, following = cut(await self._booking.of_slot(query), wanted.limit, _cursor_of)
         items = [views.registration_view(registration) for registration in found]
         return Answer(content=views.Registrations(items=items, next=following))
 
@@ -135,5 +133,5 @@ class RegistrationOperations:
         return Answer(content=views.registration_view(registration))
 
 
-def _place_of(registration: Registration) -> str:
+def _cursor_of(registration: Registration) -> str:
     return registration.id

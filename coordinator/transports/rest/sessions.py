@@ -1,8 +1,7 @@
 """`/sessions`: finding, reading and steering them (SPEC section 4). What is read is never older than any ack."""
 
-from datetime import datetime
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -12,7 +11,6 @@ from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import Session
 from coordinator.ports.projections import SessionQuery
 from coordinator.protocol import views
-from coordinator.protocol.fields import ObjectId
 from coordinator.protocol.reading import given
 from coordinator.protocol.requests import (
     EndSession,
@@ -27,12 +25,10 @@ from coordinator.services.moderation import Moderation
 from coordinator.services.reader import Reader
 from coordinator.transports.rest.access import Access, only_own
 from coordinator.transports.rest.operations import API, MANAGERS, Answer, Call, Operation, Outcome, Tag
-from coordinator.transports.rest.paging import Cursors
+from coordinator.transports.rest.paging import cut, moment_cursor, place_of
 
 _SESSIONS = f"{API}/sessions"
 _SESSION = f"{_SESSIONS}/{{sessionId}}"
-
-_Place: TypeAlias = tuple[datetime, ObjectId]
 
 
 class SessionOperations:
@@ -42,7 +38,6 @@ class SessionOperations:
         self._reader = reader
         self._moderation = moderation
         self._access = access
-        self._cursors: Cursors[_Place] = Cursors("sessions", _Place)
 
     def operations(self) -> list[Operation[Any, Any]]:
         """Return the operations."""
@@ -133,7 +128,7 @@ class SessionOperations:
         """Find sessions, the newest first. They are kept for 30 days."""
         wanted = call.parameters
         slot_id = given(wanted.time_slot_id)
-        place = self._cursors.read(wanted.cursor)
+        place = place_of(wanted.cursor)
         query = SessionQuery(
             status=given(wanted.status),
             target_language_code=given(wanted.target_language_code),
@@ -141,7 +136,7 @@ class SessionOperations:
             after=None if place is None else (place[0], SessionId(place[1])),
             limit=wanted.limit + 1,
         )
-        found, following = self._cursors.cut(await self._reader.sessions(query), wanted.limit, _place_of)
+        found, following = cut(await self._reader.sessions(query), wanted.limit, _cursor_of)
         items = [views.session_view(session, only_own(call.identity)) for session in found]
         return Answer(content=views.Sessions(items=items, next=following))
 
@@ -194,5 +189,5 @@ class SessionOperations:
         return Answer(content=views.session_view(session))
 
 
-def _place_of(session: Session) -> _Place:
-    return session.created_at, session.id
+def _cursor_of(session: Session) -> str:
+    return moment_cursor(session.created_at, session.id)

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any
 
 from msgspec import UNSET
 
@@ -13,7 +13,6 @@ from coordinator.domain.slots import SlotTerms
 from coordinator.ports.catalog import SlotQuery
 from coordinator.ports.clock import Clock
 from coordinator.protocol import views
-from coordinator.protocol.fields import ObjectId
 from coordinator.protocol.reading import given
 from coordinator.protocol.requests import (
     NewTimeSlot,
@@ -26,14 +25,12 @@ from coordinator.protocol.requests import (
 )
 from coordinator.services.offering import Offering
 from coordinator.transports.rest.operations import API, MANAGERS, Answer, Call, Operation, Outcome, Tag
-from coordinator.transports.rest.paging import Cursors
+from coordinator.transports.rest.paging import cut, moment_cursor, place_of
 from coordinator.transports.rest.versions import etag_of, expected_version
 
 _LONGEST = timedelta(minutes=max(DURATIONS_MINUTES))
 _SLOTS = f"{API}/time-slots"
 _SLOT = f"{_SLOTS}/{{slotId}}"
-
-_Place: TypeAlias = tuple[datetime, ObjectId]
 
 
 class TimeSlotOperations:
@@ -42,7 +39,6 @@ class TimeSlotOperations:
     def __init__(self, offering: Offering, clock: Clock) -> None:
         self._offering = offering
         self._clock = clock
-        self._cursors: Cursors[_Place] = Cursors("time-slots", _Place)
 
     def operations(self) -> list[Operation[Any, Any]]:
         """Return the operations."""
@@ -139,7 +135,7 @@ class TimeSlotOperations:
         """Find time slots, the earliest first; withdrawn ones too, unless `isActive` says otherwise."""
         wanted = call.parameters
         series_id = given(wanted.series_id)
-        place = self._cursors.read(wanted.cursor)
+        place = place_of(wanted.cursor)
         query = SlotQuery(
             start_from=given(wanted.from_) or self._clock.now() - _LONGEST,
             start_until=given(wanted.to),
@@ -150,7 +146,7 @@ class TimeSlotOperations:
             after=None if place is None else (place[0], SlotId(place[1])),
             limit=wanted.limit + 1,
         )
-        slots, following = self._cursors.cut(await self._offering.page(query), wanted.limit, _place_of)
+        slots, following = cut(await self._offering.page(query), wanted.limit, _cursor_of)
         return Answer(content=views.TimeSlots(items=[views.slot_view(slot) for slot in slots], next=following))
 
     async def get(self, call: Call[OneSlot, NoBody]) -> Answer:
@@ -196,8 +192,8 @@ class TimeSlotOperations:
         return slot_id, expected_version(parameters.if_match, await self._offering.slot(slot_id))
 
 
-def _place_of(slot: TimeSlot) -> _Place:
-    return slot.start_time, slot.id
+def _cursor_of(slot: TimeSlot) -> str:
+    return moment_cursor(slot.start_time, slot.id)
 
 
 def _shown(slot: TimeSlot) -> Answer:

@@ -12,13 +12,12 @@ from coordinator.ports.bookings import RegistrationQuery
 from coordinator.ports.clock import Clock
 from coordinator.protocol import views
 from coordinator.protocol.calendar import calendar
-from coordinator.protocol.fields import ObjectId
 from coordinator.protocol.reading import given
 from coordinator.protocol.requests import NoBody, OneUser, UserRegistrations
 from coordinator.services.booking import Booking
 from coordinator.transports.rest.access import check_acts_for
 from coordinator.transports.rest.operations import API, Answer, Call, Operation, Outcome, Tag
-from coordinator.transports.rest.paging import Cursors
+from coordinator.transports.rest.paging import cut
 
 _REGISTRATIONS = f"{API}/users/{{userId}}/registrations"
 _STRETCH = 200
@@ -31,7 +30,6 @@ class UserOperations:
     def __init__(self, booking: Booking, clock: Clock) -> None:
         self._booking = booking
         self._clock = clock
-        self._cursors: Cursors[str] = Cursors("bookings", ObjectId)
 
     def operations(self) -> list[Operation[Any, Any]]:
         """Return the operations."""
@@ -74,10 +72,10 @@ class UserOperations:
         query = RegistrationQuery(
             user_id=user_id,
             status=given(wanted.status),
-            after=self._cursors.read(wanted.cursor),
+            after=given(wanted.cursor),
             limit=wanted.limit + 1,
         )
-        found, following = self._cursors.cut(await self._booking.of_user(query), wanted.limit, _place_of)
+        found, following = cut(await self._booking.of_user(query), wanted.limit, _cursor_of)
         items = [views.booking_view(registration, slot) for registration, slot in found]
         return Answer(content=views.Bookings(items=items, next=following))
 
@@ -95,9 +93,9 @@ class UserOperations:
         everything: list[tuple[Registration, TimeSlot]] = []
         while stretch := await self._booking.of_user(query):
             everything += stretch
-            query = replace(query, after=_place_of(stretch[-1]))
+            query = replace(query, after=_cursor_of(stretch[-1]))
         return everything
 
 
-def _place_of(booking: tuple[Registration, TimeSlot]) -> str:
+def _cursor_of(booking: tuple[Registration, TimeSlot]) -> str:
     return booking[0].id
