@@ -126,13 +126,22 @@ class Booking:
             return await self._bookings.page(query)
 
     async def of_user(self, query: RegistrationQuery) -> list[tuple[Registration, TimeSlot]]:
-        """Return the registrations of the user that `query` names, each with its slot; without those that have none."""
+        """Return the registrations of the user that `query` names, each with its slot; without those that have none.
+
+        Fewer than `query.limit` mean that there are no more.
+        """
         assert query.user_id is not None
+        found: list[tuple[Registration, TimeSlot]] = []
         with silence_is_unavailable():
-            registrations = await self._bookings.page(query)
-            found = await self._catalog.slots({registration.time_slot_id for registration in registrations})
-        slots = {slot.id: slot for slot in found}
-        return [(item, slots[item.time_slot_id]) for item in registrations if item.time_slot_id in slots]
+            while len(found) < query.limit:
+                registrations = await self._bookings.page(query)
+                known = await self._catalog.slots({registration.time_slot_id for registration in registrations})
+                slots = {slot.id: slot for slot in known}
+                found += [(item, slots[item.time_slot_id]) for item in registrations if item.time_slot_id in slots]
+                if len(registrations) < query.limit:
+                    break
+                query = replace(query, after=registrations[-1].id)
+        return found[: query.limit]
 
     async def _try_to_register(self, slot_id: SlotId, user_id: UserId) -> Booked | None:
         """Register a user; None where somebody else got in between, and it is worth another attempt."""

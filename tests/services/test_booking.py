@@ -246,6 +246,16 @@ async def test_registrations_of_a_slot_and_of_a_user_are_paged(world: World, nod
     assert len(await soon(node.booking.of_slot(RegistrationQuery(slot_id=slots[1], limit=1)))) == 1
 
 
+async def test_a_page_of_a_users_registrations_is_full_as_long_as_there_are_more(world: World, node: Node) -> None:
+    for _ in range(5):  # of slots that nobody knows any more
+        await world.register(SlotId(node.ids.new_id()), ANNA)
+    slots = [await world.slot([ANNA]) for _ in range(3)]
+    found = await soon(node.booking.of_user(RegistrationQuery(user_id=ANNA, limit=2)))
+    assert len(found) == 2
+    rest = await soon(node.booking.of_user(RegistrationQuery(user_id=ANNA, limit=2, after=found[-1][0].id)))
+    assert {slot.id for _, slot in (*found, *rest)} == set(slots)
+
+
 async def test_a_count_that_a_crash_left_wrong_is_put_right_by_repeating(world: World, node: Node) -> None:
     slot = await world.slot([ANNA, BEN])
     assert (await world.found(slot)).registered_count == 0

@@ -210,13 +210,19 @@ class Live:
         return await self.request("GET", path, token, **query)
 
     async def request(
-        self, method: str, path: str, token: str | None = None, headers: Mapping[str, str] | None = None, **query: Any
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        **query: Any,
     ) -> Answer:
-        """Make a request, as `get`."""
+        """Make a request, as `get`; a `body` is sent as JSON."""
         bearer = self.token("root", Role.ADMIN) if token is None else token
         sent = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         url = URL(self.address + path, encoded="%" in path).update_query(query)
-        async with self._http.request(method, url, headers=sent | dict(headers or {})) as response:
+        async with self._http.request(method, url, headers=sent | dict(headers or {}), json=body) as response:
             return Answer(response.status, dict(response.headers), await response.read())
 
     # Looking.
