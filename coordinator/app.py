@@ -182,6 +182,7 @@ class Coordinator:
         await self.recovery.start()
         await self.openings.open_missed()
         await self.settlement.settle_missed()
+        await self.occurrences.make_due()
         beat_seconds = self.settings.session.node_timeout_seconds / 3
         self._loops.start(every(clock, _TICK_SECONDS, self.openings.open_due, "openings"), "openings")
         self._loops.start(every(clock, _TICK_SECONDS, self.settlement.settle_due, "settlement"), "settlement")

@@ -81,9 +81,8 @@ class Occurrences:
                 break
         else:
             raise UnavailableError("this series is being changed by others; try again")
-        for trace in traces.values():
-            if not trace.slot.is_active:
-                await self._settlement.settle(trace.slot.id)
+        if series is not None and not series.is_active:
+            await self._settle(series_id)
 
     async def coming(self, series_id: SlotId) -> list[TimeSlot]:
         """Return the slots of a series that have not begun, earliest first.
@@ -145,6 +144,12 @@ class Occurrences:
         done = replace(done, updated_at=later_version(series.updated_at, self._clock.now()))
         return await self._catalog.change_series(done, series.updated_at)
 
+    async def _settle(self, series_id: SlotId) -> None:
+        """Settle what was withdrawn with a series, by whomever: that node may have died before it came to it."""
+        for slot in await self.coming(series_id):
+            if not slot.is_active and slot.settle_at is not None:
+                await self._settlement.settle(slot.id)
+
     async def _make(self, series: Series, traces: "dict[SlotId, _Trace]") -> int:
         """Make the occurrences up to the horizon, and the first one wherever it is; return the number of the next."""
         now = self._clock.now()
@@ -166,7 +171,7 @@ class Occurrences:
             return
         if slot.id != series.id:  # that one is there before anybody can change the series
             traces[slot.id] = _Trace(slot, all_terms(series))
-        _log.info("occurrence_made", series=series.id, slot=slot.id, start=slot.start_time.isoformat())
+        _log.debug("occurrence_made", series=series.id, slot=slot.id, start=slot.start_time.isoformat())
 
     async def _change(self, slot: TimeSlot, series: Series, changes: SlotChanges) -> TimeSlot | None:
         """Bring changes to one slot; return it as it was written, None if there was nothing to write."""

@@ -346,10 +346,10 @@ class TestStop:
 
     async def test_stopping_again_changes_nothing(self, world: World, desk: Desk) -> None:
         await desk.stop(SLOT)
-        before = await slots_of(world)
+        before = values(await slots_of(world), "updated_at")
         await world.at(minutes(5))
         await desk.stop(SLOT)
-        assert await slots_of(world) == before
+        assert values(await slots_of(world), "updated_at") == before
         assert (await series_of(world)).next_start is None
 
     async def test_withdrawing_one_slot_does_not_stop_the_series(self, world: World, desk: Desk) -> None:
@@ -382,6 +382,12 @@ class TestStop:
         for slot in await slots_of(world):
             assert set((await world.statuses(slot.id)).values()) <= {"cancelled"}
             assert (slot.registered_count, slot.settle_at) == (0, None)
+
+    async def test_what_another_node_withdrew_and_did_not_settle_is_settled(self, world: World, desk: Desk) -> None:
+        await book(desk, 2, ANNA)
+        await world.deactivate(numbered(2))
+        await desk.stop(SLOT)
+        assert await world.statuses(numbered(2)) == {ANNA: "cancelled"}
 
     async def test_all_are_withdrawn_before_the_first_is_settled(self, desk: Desk) -> None:
         await book(desk, 2, ANNA)
