@@ -9,7 +9,6 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from coordinator.domain.errors import (
-    InvalidRequestError,
     NotFoundError,
     SlotOverError,
     StaleVersionError,
@@ -123,10 +122,10 @@ class Offering:
             The slot, changed.
 
         Raises:
-            NotFoundError: There is no such slot.
+            NotFoundError: There is no such slot, or no series that it is part of (field `scope`).
             StaleVersionError: It is of another version than expected.
             SlotOverError, SlotInactiveError, SessionEndedError: It can no longer be changed.
-            InvalidRequestError: A change is not allowed; the error names the field. Field `scope`: no series.
+            InvalidRequestError: A change is not allowed; the error names the field.
             UnavailableError: The database is out of reach; repeating finds out.
         """
         if changes.is_active is False:
@@ -153,10 +152,9 @@ class Offering:
             The slot as it is then.
 
         Raises:
-            NotFoundError: There is no such slot.
+            NotFoundError: There is no such slot, or no series that it is part of (field `scope`).
             StaleVersionError: It is of another version than expected.
             SlotOverError: The single slot is over.
-            InvalidRequestError: Field `scope`: it is not part of a series.
             UnavailableError: The database is out of reach. If the slot is inactive by now, the rest follows by itself.
         """
         with silence_is_unavailable():
@@ -246,7 +244,7 @@ class Offering:
     async def _series_of(self, slot: TimeSlot) -> Series:
         series = None if slot.series_id is None else await self._catalog.series(slot.series_id)
         if series is None or slot.series_number is None:
-            raise InvalidRequestError("scope: this slot is not part of a series", field="scope")
+            raise NotFoundError("this slot is not part of a series", field="scope")
         return series
 
     async def _slot(self, slot_id: SlotId, expected: datetime | None = None) -> TimeSlot:

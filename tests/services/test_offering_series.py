@@ -8,6 +8,7 @@ import pytest
 from coordinator.domain.errors import (
     CoordinatorError,
     InvalidRequestError,
+    NotFoundError,
     SlotInactiveError,
     SlotOverError,
     StaleVersionError,
@@ -208,7 +209,7 @@ class TestEdits:
         stray = await world.slot(start=FIRST, series_id=other, series_number=1)
         for slot in (other, stray):
             for work in (desk.edit_series(slot, level=Level.A1), desk.edit_series(slot), desk.stop(slot)):
-                with pytest.raises(InvalidRequestError) as refusal:
+                with pytest.raises(NotFoundError) as refusal:
                     await work
                 assert refusal.value.field == "scope"
                 assert (await world.found(slot)).is_active
