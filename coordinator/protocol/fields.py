@@ -106,6 +106,8 @@ IdCursor = Annotated[
     str,
     Meta(
         pattern=OBJECT_ID_PATTERN,
+        min_length=24,
+        max_length=24,
         description="The `next` of the page before. Opaque.",
         extra={"must_be": "the `next` of a page of this list"},
     ),
@@ -115,6 +117,8 @@ MomentCursor = Annotated[
     str,
     Meta(
         pattern=f"^[0-9a-f]{{{CURSOR_MOMENT_DIGITS + 24}}}$",
+        min_length=CURSOR_MOMENT_DIGITS + 24,
+        max_length=CURSOR_MOMENT_DIGITS + 24,  # `$` alone would also let a line break follow
         description="The `next` of the page before. Opaque.",
         extra={"must_be": "the `next` of a page of this list"},
     ),

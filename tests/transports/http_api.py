@@ -3,6 +3,7 @@
 Owns asking and looking at what is stored; knows nothing of what is right. The start of the world is `START`.
 """
 
+import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -23,6 +24,7 @@ from coordinator.domain.commands import AttachRecording, SetRecording
 from coordinator.domain.events import Actor, Role
 from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.ledger import wire_time
+from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.services.occurrences import Occurrences
 from coordinator.services.offering import Offering
 from coordinator.transports.rest.api import ApiServices, RestApi
@@ -138,6 +140,15 @@ class HttpApi:
         stores = (self.world.catalog, self.world.bookings, self.world.journal)
         return {type(store).__name__: repr(sorted(vars(store).items())) for store in stores}
 
+    # Meddling.
+
+    def silence(self) -> None:
+        """Let the database answer nothing from here on."""
+        self.node.line.is_cut = True
+        for store in (self.world.catalog, self.world.bookings, self.world.projections, self.replies):
+            for name, _ in inspect.getmembers(store, inspect.iscoroutinefunction):
+                setattr(store, name, _no_answer)
+
     async def touch(self, slot_id: str) -> None:
         """Let time pass, and somebody else change a slot."""
         await self.world.clock.advance(1)
@@ -145,6 +156,10 @@ class HttpApi:
         assert slot is not None
         later = replace(slot, max_participants=slot.max_participants + 1, updated_at=self.world.clock.now())
         assert await self.world.catalog.change_slot(later, slot.updated_at, unopened=True)
+
+
+async def _no_answer(*_args: object, **_kwargs: object) -> None:
+    raise OutcomeUnknownError("the test's database was told not to answer")
 
 
 def moment(world: World, **after: float) -> str:
