@@ -52,7 +52,7 @@ from coordinator.services.settlement import Settlement
 from coordinator.settings import Settings, SettingsError
 from coordinator.telemetry import get_logger
 from coordinator.transports.rest.api import ApiServices, RestApi
-from coordinator.transports.rest.problems import problem_middleware
+from coordinator.transports.rest.problems import connection_logger, problem_middleware
 from coordinator.transports.socketio.fanout import Fanout
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
@@ -286,7 +286,13 @@ async def running(coordinator: Coordinator) -> AsyncIterator[str]:
     """Run a coordinator and its web server; gives the address at which it answers."""
     settings = coordinator.settings.server
     # Encoded bodies are refused, not decoded: decoding would come before any limit of ours.
-    runner = web.AppRunner(coordinator.web_application(), access_log=None, shutdown_timeout=1.0, auto_decompress=False)
+    runner = web.AppRunner(
+        coordinator.web_application(),
+        access_log=None,
+        shutdown_timeout=1.0,
+        auto_decompress=False,
+        logger=connection_logger(),
+    )
     try:
         await coordinator.start()
         await runner.setup()

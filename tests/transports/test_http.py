@@ -8,8 +8,10 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from coordinator.domain.events import Role
+from tests.transports.clients import PATIENCE_SECONDS
 from tests.transports.conftest import StartLive
 from tests.transports.harness import UNLIMITED, Answer, Live, eventually
 from tests.transports.relay import Relay, relayed_database
@@ -253,3 +255,12 @@ async def test_what_nobody_holds_in_memory_is_read_from_the_database(start: Star
 
     await eventually(is_dropped, "a node with no room in memory")
     assert [(await live.get(path + part)).json for part in _PARTS] == before
+
+
+async def test_what_is_no_http_is_answered_and_fills_no_log(live: Live) -> None:
+    url = URL(live.address)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: \x00\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+    writer.close()

@@ -1,9 +1,11 @@
 """Errors over HTTP: RFC 9457 problem details with the code of SPEC section 4. Translated here, once."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import BadHttpMessage
 from msgspec import UNSET
 
 from coordinator.domain.errors import CoordinatorError, InvalidRequestError, NotFoundError, UnavailableError
@@ -13,6 +15,18 @@ from coordinator.telemetry import get_logger
 from coordinator.transports.rest.operations import CONTENT_TYPE, PROBLEM
 
 _log = get_logger("rest")
+
+
+def _is_our_concern(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], BadHttpMessage))
+
+
+def connection_logger() -> logging.Logger:
+    """Return the logger for connections: not of what is no HTTP, which is answered by 400 and could fill any log."""
+    logger = logging.getLogger("coordinator.http")
+    logger.addFilter(_is_our_concern)
+    return logger
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
