@@ -134,7 +134,9 @@ class Coordinator:
     def _make_api(self) -> RestApi:
         ports = self.ports
         services = ApiServices(
-            offering=Offering(ports.catalog, ports.bookings, self.occurrences, self.settlement, ports.clock),
+            offering=Offering(
+                ports.catalog, ports.bookings, self.occurrences, self.settlement, self.reader, ports.clock
+            ),
             booking=Booking(ports.catalog, ports.bookings, self.reader, ports.clock, ports.ids),
             reader=self.reader,
             moderation=Moderation(self.rooms, self.reader),

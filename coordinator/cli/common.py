@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 
 from coordinator.adapters.mongo.embedded import EmbeddedServerError, running_url
 from coordinator.adapters.mongo.schema import SchemaError
@@ -17,6 +18,7 @@ from coordinator.app import Ports, database_url, mongo_ports
 from coordinator.domain.errors import CoordinatorError
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.settings import Settings, SettingsError, default_files, load_settings
+from coordinator.telemetry import configure_logging
 
 T = TypeVar("T")
 
@@ -26,14 +28,16 @@ MongoUrlOption = Annotated[
 ]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Where the embedded database keeps its data.")]
 
-out = Console(highlight=False)
+out = Console(highlight=False, emoji=False)
 """Standard output: what was asked for."""
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 """Standard error: what went wrong, and what to do."""
 
 
 def settings_from(config: Path | None, mongo_url: str | None, data_dir: Path | None, **flags: Any) -> Settings:
     """Read settings, with the options that commands share and further flags as `section__field`; None is not given.
+
+    From then on what is logged goes where they say, so that nothing of it gets among what was asked for.
 
     Raises:
         SettingsError: A setting is unknown or wrong.
@@ -45,7 +49,9 @@ def settings_from(config: Path | None, mongo_url: str | None, data_dir: Path | N
         files.append(config)
     dotted = {name.replace("__", ".", 1): value for name, value in flags.items()}
     shared = {"mongo.url": mongo_url, "mongo.data_dir": None if data_dir is None else str(data_dir)}
-    return load_settings(files=files, environ=os.environ, flags={**shared, **dotted})
+    settings = load_settings(files=files, environ=os.environ, flags={**shared, **dotted})
+    configure_logging(settings.log.level, settings.log.format)
+    return settings
 
 
 @contextmanager
@@ -55,27 +61,35 @@ def told_failures() -> Iterator[None]:
         yield
     except SettingsError as error:
         for problem in error.problems:
-            err.print(f"[bold red]setting[/] {_plain(problem)}")
+            err.print(f"[bold red]setting[/] {plain(problem)}")
         raise typer.Exit(2) from None
     except (EmbeddedServerError, SchemaError) as error:
-        err.print(f"[bold red]database[/] {_plain(str(error))}")
+        err.print(f"[bold red]database[/] {plain(str(error))}")
         raise typer.Exit(1) from None
     except OutcomeUnknownError as error:
-        err.print(f"[bold red]database[/] does not answer: {_plain(str(error))}")
+        err.print(f"[bold red]database[/] does not answer: {plain(str(error))}")
         err.print(
             "Is it running, and is --mongo-url (COORDINATOR_MONGO__URL) right? `coordinator doctor` looks closer."
         )
         raise typer.Exit(1) from None
     except CoordinatorError as error:
-        err.print(f"[bold red]{error.code}[/] {_plain(error.message)}")
+        err.print(f"[bold red]{error.code}[/] {plain(error.message)}")
         raise typer.Exit(1) from None
     except OSError as error:
-        err.print(f"[bold red]failed[/] {_plain(str(error))}")
+        err.print(f"[bold red]failed[/] {plain(str(error))}")
         raise typer.Exit(1) from None
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+def printable(text: str) -> str:
+    """Return a text that others wrote so that it does not steer the terminal; its lines stay lines."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def plain(text: str) -> str:
+    """Return a text that others wrote as it can stand between markup."""
+    return escape(printable(text))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -15,6 +15,7 @@ from coordinator.cli.common import (
     DataDirOption,
     MongoUrlOption,
     out,
+    plain,
     run,
     settings_from,
     told_failures,
@@ -39,9 +40,9 @@ def doctor(mongo_url: MongoUrlOption = None, data_dir: DataDirOption = None, con
         findings += run(_database(settings))
     for item in findings:
         mark = "[yellow]do[/]" if item.remedy else "[green]ok[/]"
-        out.print(f"{mark}  {item.subject}: {item.finding}", soft_wrap=True)
+        out.print(f"{mark}  {item.subject}: {plain(item.finding)}", soft_wrap=True)
         if item.remedy:
-            out.print(f"      {item.remedy}", soft_wrap=True)
+            out.print(f"      {plain(item.remedy)}", soft_wrap=True)
     if any(item.remedy for item in findings):
         raise typer.Exit(1)
 

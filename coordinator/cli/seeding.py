@@ -12,7 +12,7 @@ import msgspec
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.cli.api_client import ApiClient
-from coordinator.cli.common import out
+from coordinator.cli.common import out, plain
 from coordinator.domain.errors import OverlappingRegistrationError, UnauthenticatedError
 from coordinator.domain.events import Role
 from coordinator.domain.ids import SessionId, UserId
@@ -169,7 +169,7 @@ async def _session_of(api: ApiClient, token: str, slot: TimeSlot) -> SessionId |
 
 def describe_demo(offer: DemoOffer, address: str) -> None:
     """Print what was offered and how to go in."""
-    slot = offer.slot
+    slot, shown = offer.slot, plain(address)
     start = slot.start_time.astimezone().strftime("%H:%M:%S")
     minutes = slot.duration_minutes
     out.print(f"\nDemo slot {slot.id}: {slot.target_language_code} {slot.level}, starts at {start}, {minutes} minutes")
@@ -185,9 +185,9 @@ def describe_demo(offer: DemoOffer, address: str) -> None:
     if offer.session_id is not None:
         out.print("Open these in two browser windows:")
         for user, token in list(offer.tokens.items())[:2]:
-            out.print(f"  {user}: {address}/#session={offer.session_id}&token={token}", soft_wrap=True)
+            out.print(f"  {user}: {shown}/#session={offer.session_id}&token={token}", soft_wrap=True)
     out.print("\nTokens (12 h):")
     for user, token in [*offer.tokens.items(), ("demo-moderator", offer.moderator_token)]:
         out.print(f"  {user}  {token}", soft_wrap=True)
     words = ", ".join(series.words for series in _SERIES)
-    out.print(f"\nAlso on offer: {words}. The HTTP interface: {address}/docs", soft_wrap=True)
+    out.print(f"\nAlso on offer: {words}. The HTTP interface: {shown}/docs", soft_wrap=True)

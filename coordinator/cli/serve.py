@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from coordinator import app as application
 from coordinator.cli.common import (
@@ -14,13 +13,13 @@ from coordinator.cli.common import (
     MongoUrlOption,
     err,
     out,
+    plain,
     run,
     settings_from,
     told_failures,
 )
 from coordinator.cli.seeding import describe_demo, offer_demo
 from coordinator.domain.errors import CoordinatorError
-from coordinator.telemetry import configure_logging
 
 
 def serve(
@@ -37,11 +36,10 @@ def serve(
         settings = settings_from(
             config, mongo_url, data_dir, server__host=host, server__port=port, redis__url=redis_url
         )
-        configure_logging(settings.log.level, settings.log.format)
         secret_was_set = settings.auth.secret is not None
         application.signing_secret(settings)
         if not secret_was_set:
-            place = Path(settings.mongo.data_dir).resolve()
+            place = plain(str(Path(settings.mongo.data_dir).resolve()))
             out.print(
                 f"No auth.secret is set: tokens are signed with a development secret kept in {place}.", soft_wrap=True
             )
@@ -49,7 +47,7 @@ def serve(
 
         def ready(coordinator: application.Coordinator, address: str) -> None:
             out.print(
-                f"Coordinator [bold]ready[/] at [bold]{address}/[/]  (Socket.IO namespace /rooms; Ctrl-C stops)",
+                f"Coordinator [bold]ready[/] at [bold]{plain(address)}/[/]  (Socket.IO namespace /rooms; Ctrl-C stops)",
                 soft_wrap=True,
             )
             if demo:
@@ -64,6 +62,6 @@ async def _offer_demo(coordinator: application.Coordinator, address: str) -> Non
         offer = await offer_demo(address, tokens)
     except (CoordinatorError, OSError) as error:
         # The coordinator itself is well, and goes on.
-        err.print(f"[bold red]demo[/] could not be offered: {escape(str(error))}")
+        err.print(f"[bold red]demo[/] could not be offered: {plain(str(error))}")
     else:
         describe_demo(offer, address)

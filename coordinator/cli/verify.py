@@ -9,6 +9,7 @@ from coordinator.cli.common import (
     DataDirOption,
     MongoUrlOption,
     out,
+    plain,
     ports_beside,
     run,
     settings_from,
@@ -56,4 +57,4 @@ async def _verify(settings: Settings, session: SessionId | None, *, repair: bool
 def _tell(verdict: Verdict) -> None:
     for flaw in verdict.flaws:
         mark = "[green]repaired[/]" if verdict.repaired else "[bold red]flaw[/]"
-        out.print(f"{mark} session {flaw.session_id} seq {flaw.seq}: {flaw.problem}", soft_wrap=True)
+        out.print(f"{mark} session {flaw.session_id} seq {flaw.seq}: {plain(flaw.problem)}", soft_wrap=True)

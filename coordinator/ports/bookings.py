@@ -11,7 +11,11 @@ from coordinator.domain.model import Registration, RegistrationStatus
 
 
 class SeatTakenError(Exception):
-    """Another registration holds that seat of the slot."""
+    """Another registration held that seat of the slot.
+
+    If that one is cancelled, which is done by hand in the store and then leaves the seat where it was, it has given up
+    the seat by now.
+    """
 
 
 class RegistrationQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +59,10 @@ class Bookings(Protocol):
         """
 
     async def take_back(self, registration: Registration, before: Registration | None) -> None:
-        """Undo an `add` (`before` is None) or a `revive` of `before`, whatever has become of it since."""
+        """Undo an `add` (`before` is None) or a `revive` of `before`, whatever has become of it since.
+
+        Not if it was cancelled and has been revived since, at another instant: that is another booking.
+        """
 
     async def find(self, slot_id: SlotId, user_id: UserId) -> Registration | None:
         """Return the user's registration for the slot, whatever its status."""

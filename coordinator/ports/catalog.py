@@ -88,12 +88,14 @@ class Catalog(Protocol):
     async def set_registered_count(self, slot_id: SlotId, expected: int, count: int) -> bool:
         """Set a slot's `registeredCount` if it still is `expected` (0 where there is none); tell whether it was set."""
 
-    async def claim_session(self, slot_id: SlotId, session_id: SessionId, settle_at: datetime) -> TimeSlot | None:
-        """Give an active slot its session id and `settleAt`, unless it has a session; whoever is first wins.
+    async def claim_session(self, slot: TimeSlot, session_id: SessionId) -> TimeSlot | None:
+        """Give an active slot its session id, and its end as `settleAt`, unless it has a session; the first one wins.
+
+        Only if it still is of the version that is given: one that was moved since is perhaps not due any more.
 
         Returns:
             The slot as it is now, with its session: nothing that the session depends on can be edited any more. None
-            if it is inactive or does not exist.
+            if it has none, because it is inactive, was edited since, or does not exist.
         """
 
     async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:

@@ -55,7 +55,7 @@ class Booking:
     Args:
         catalog: The slots.
         bookings: Their registrations.
-        reader: Tells whether a slot's session has ended.
+        reader: Tells whether a slot's session is open, or has ended.
         clock: Time.
         ids: Names registrations.
     """
@@ -136,7 +136,7 @@ class Booking:
             while len(found) < query.limit:
                 registrations = await self._bookings.page(query)
                 known = await self._catalog.slots({registration.time_slot_id for registration in registrations})
-                slots = {slot.id: slot for slot in known}
+                slots = {slot.id: slot for slot in await self._reader.shown(known)}
                 found += [(item, slots[item.time_slot_id]) for item in registrations if item.time_slot_id in slots]
                 if len(registrations) < query.limit:
                     break

@@ -32,6 +32,7 @@ from coordinator.ports.catalog import Catalog, SlotQuery
 from coordinator.ports.clock import Clock
 from coordinator.services.occurrences import Occurrences
 from coordinator.services.outages import silence_is_unavailable
+from coordinator.services.reader import Reader
 from coordinator.services.settlement import Settlement
 from coordinator.services.slot_writer import ATTEMPTS, SlotWriter
 from coordinator.telemetry import get_logger
@@ -49,15 +50,23 @@ class Offering:
         bookings: Registrations, which keep their seats.
         occurrences: Makes what repeats, and brings it up to date.
         settlement: What becomes of the registrations of a withdrawn slot.
+        reader: Tells which sessions are open.
         clock: Time.
     """
 
     def __init__(
-        self, catalog: Catalog, bookings: Bookings, occurrences: Occurrences, settlement: Settlement, clock: Clock
+        self,
+        catalog: Catalog,
+        bookings: Bookings,
+        occurrences: Occurrences,
+        settlement: Settlement,
+        reader: Reader,
+        clock: Clock,
     ) -> None:
         self._catalog = catalog
         self._occurrences = occurrences
         self._settlement = settlement
+        self._reader = reader
         self._clock = clock
         self._writer = SlotWriter(catalog, bookings, settlement, clock)
 
@@ -93,7 +102,8 @@ class Offering:
             UnavailableError: The database is out of reach.
         """
         with silence_is_unavailable():
-            return await self._slot(slot_id)
+            (shown,) = await self._reader.shown([await self._slot(slot_id)])
+        return shown
 
     async def page(self, query: SlotQuery) -> list[TimeSlot]:
         """Return the slots that are looked for.
@@ -102,7 +112,7 @@ class Offering:
             UnavailableError: The database is out of reach.
         """
         with silence_is_unavailable():
-            return await self._catalog.page(query)
+            return await self._reader.shown(await self._catalog.page(query))
 
     async def edit(
         self, slot_id: SlotId, changes: SlotChanges, *, whole_series: bool, expected: datetime | None

@@ -5,6 +5,7 @@ commit of that session can only be written once. Whoever dies in between is fini
 is deactivated in between is left to `settlement`.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 
 import msgspec
@@ -27,6 +28,8 @@ _LOOK_BACK = timedelta(hours=1)
 """Longer than any slot lasts: what started earlier is over, or has been opened."""
 _LOOK_BACK_AT_START = timedelta(days=7)
 """What fell due while nothing was running happens at start-up, for slots that began since."""
+_AT_ONCE = 50
+"""Slots opened at the same time: many start at the same full hour, and their first commits are written together."""
 
 _log = get_logger("openings")
 
@@ -71,6 +74,7 @@ class Openings:
         self._rules = rules
         self._settlement = settlement
         self._done: set[SlotId] = set()
+        self._defective: set[SlotId] = set()
         self._looked_at: datetime | None = None
 
     async def open_missed(self) -> None:
@@ -93,28 +97,38 @@ class Openings:
         """Open what is due and was not over by `since`."""
         lobby = timedelta(minutes=self._rules.lobby_minutes)
         slots = await self._catalog.active_slots(since - _LOOK_BACK, now + lobby)
-        self._done &= {slot.id for slot in slots}
+        looked_at = {slot.id for slot in slots}
+        self._done &= looked_at
+        self._defective &= looked_at
         waiting = [slot for slot in slots if slot.id not in self._done and _may_be_due(slot, now, since)]
         unclaimed = {slot.id for slot in waiting if slot.session_id is None}
         booked = await self._bookings.booked(unclaimed) if unclaimed else set()
-        for slot in waiting:
-            if slot.id in unclaimed and slot.id not in booked:
-                continue
-            try:
-                await self._open_one(slot)
-            except (OutcomeUnknownError, UnavailableError):
-                raise
-            except Exception:  # noqa: BLE001
-                # A defect with one slot, such as a journal that cannot be read, must not keep the others closed.
-                _log.exception("opening_failed", slot=slot.id)
+        due = [slot for slot in waiting if slot.id not in unclaimed or slot.id in booked]
+        for first in range(0, len(due), _AT_ONCE):
+            silences = await asyncio.gather(*map(self._attempt, due[first : first + _AT_ONCE]))
+            for silence in silences:
+                if silence is not None:
+                    raise silence
         self._looked_at = now
 
+    async def _attempt(self, slot: TimeSlot) -> Exception | None:
+        """Open a slot's session; where the database is silent, return that."""
+        try:
+            await self._open_one(slot)
+        except (OutcomeUnknownError, UnavailableError) as silence:
+            return silence
+        except Exception:  # noqa: BLE001
+            # A defect with one slot, such as a journal that cannot be read, must not keep the others closed.
+            if slot.id not in self._defective:
+                _log.exception("opening_failed", slot=slot.id)
+            self._defective.add(slot.id)
+        return None
+
     async def _open_one(self, slot: TimeSlot) -> None:
-        new_id = SessionId(self._ids.new_id())
         # Also where it has a session: only what is read after the claim can no longer be edited.
-        claimed = await self._catalog.claim_session(slot.id, new_id, settle_at=slot.end_time)
+        claimed = await self._catalog.claim_session(slot, SessionId(self._ids.new_id()))
         if claimed is None:
-            return  # deactivated since we read it
+            return  # deactivated or edited since we read it; if it still is due, the next look sees that
         assert claimed.session_id is not None
         room = await self._rooms.room_or_new(claimed.session_id)
         if room.state is None:

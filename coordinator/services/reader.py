@@ -1,10 +1,13 @@
 """Reads that are never older than any ack: the projection plus the journal's tail (SPEC section 2, event log)."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
 
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import SealedEvent
-from coordinator.domain.model import Session
+from coordinator.domain.model import Session, TimeSlot
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.journal import Journal
 from coordinator.ports.projections import Projections, SessionQuery
@@ -63,6 +66,26 @@ class Reader:
             return True
         with silence_is_unavailable():
             return await self._bookings.is_registered(snapshot.session.time_slot_id, user_id)
+
+    async def shown(self, slots: Iterable[TimeSlot]) -> list[TimeSlot]:
+        """Return slots as they are shown: without a session that was claimed for one but has not been opened yet.
+
+        Whoever is told of a session joins it at once. The cost depends on how many of the slots have a live session.
+        """
+        with silence_is_unavailable():
+            return list(await asyncio.gather(*map(self._shown, slots)))
+
+    async def _shown(self, slot: TimeSlot) -> TimeSlot:
+        # Where nothing is left to settle, it was opened long ago.
+        if slot.session_id is None or slot.settle_at is None or await self._is_open(slot.session_id):
+            return slot
+        return replace(slot, session_id=None)
+
+    async def _is_open(self, session_id: SessionId) -> bool:
+        loaded = self._rooms.peek(session_id)
+        if loaded is not None and loaded.state is not None:
+            return True
+        return bool(await self._journal.events_after(session_id, 0, 1))
 
     async def _projected(self, session_id: SessionId) -> Snapshot | None:
         """Return the stored documents where they are up to date with the journal."""

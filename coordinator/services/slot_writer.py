@@ -59,8 +59,8 @@ class SlotWriter:
                 # A registration looks again after its write, as this does: whichever was second sees the first.
                 await self.check_seats(after)
             except InvalidRequestError:
-                await self._take_back(before, after)
-                raise
+                if await self._take_back(before, after):
+                    raise
         return True
 
     async def check_seats(self, slot: TimeSlot) -> None:
@@ -77,13 +77,17 @@ class SlotWriter:
                 field="maxParticipants",
             )
 
-    async def _take_back(self, before: TimeSlot, after: TimeSlot) -> None:
-        """Give every field that still is as `after` left it the value that it had before."""
+    async def _take_back(self, before: TimeSlot, after: TimeSlot) -> bool:
+        """Give every field that still is as `after` left it the value that it had before; tell whether that was done.
+
+        Not once a session is claimed: that one goes by what was written, and so must the slot.
+        """
         for _ in range(ATTEMPTS):
             stored = await self._catalog.slot(after.id)
-            if stored is None:
-                return
+            if stored is None or stored.session_id is not None:
+                return False
             ours = {name: getattr(before, name) for name in EDITABLE if getattr(stored, name) == getattr(after, name)}
             ours["updated_at"] = later_version(stored.updated_at, self._clock.now())
-            if await self._catalog.change_slot(replace(stored, **ours), stored.updated_at, unopened=False):
-                return
+            if await self._catalog.change_slot(replace(stored, **ours), stored.updated_at, unopened=True):
+                return True
+        return False

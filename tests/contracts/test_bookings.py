@@ -215,6 +215,52 @@ async def test_taking_back_touches_no_other(bookings: Bookings) -> None:
         assert await bookings.find(elsewhere.time_slot_id, ANNA) == elsewhere
 
 
+async def test_what_was_cancelled_and_booked_again_is_not_taken_back(bookings: Bookings) -> None:
+    slot_id = new_slot_id()
+    added = registration(slot_id, ANNA, seat=0)
+    await bookings.add(added)
+    assert await bookings.cancel(slot_id, ANNA, LATER)
+    again = revived(added, 1)
+    assert await bookings.revive(again)
+    await bookings.take_back(added, None)
+    assert await bookings.find(slot_id, ANNA) == again
+    back = replace(again, registered_at=LATER + MOMENT)
+    cancelled = replace(again, status=CANCELLED, seat=None, cancelled_at=LATER)
+    await bookings.take_back(back, cancelled)
+    assert await bookings.find(slot_id, ANNA) == again
+    await bookings.take_back(again, cancelled)
+    assert await bookings.find(slot_id, ANNA) == cancelled
+
+
+@pytest.mark.parametrize("returns", [False, True])
+async def test_whoever_was_cancelled_by_hand_gives_up_the_seat_when_somebody_wants_it(
+    bookings: Bookings, returns: bool
+) -> None:
+    slot_id = new_slot_id()
+    by_hand = registration(slot_id, ANNA, status=CANCELLED, seat=0)
+    elsewhere = registration(new_slot_id(), ANNA, status=CANCELLED, seat=0)
+    await stored(bookings, by_hand, elsewhere)
+    wanted = revived(await cancelled_one(bookings, slot_id, BEN), 0) if returns else registration(slot_id, BEN, seat=0)
+    book = bookings.revive if returns else bookings.add
+    with pytest.raises(SeatTakenError):
+        await book(wanted)
+    assert await bookings.find(slot_id, ANNA) == replace(by_hand, seat=None)
+    await book(wanted)
+    assert await bookings.find(slot_id, BEN) == wanted
+    assert await bookings.find(elsewhere.time_slot_id, ANNA) == elsewhere
+
+
+@pytest.mark.parametrize("status", HOLDING)
+async def test_nobody_else_gives_up_a_seat(bookings: Bookings, status: RegistrationStatus) -> None:
+    slot_id = new_slot_id()
+    holder = registration(slot_id, ANNA, status=status, seat=0)
+    await bookings.add(holder)
+    for _ in range(2):
+        with pytest.raises(SeatTakenError):
+            await bookings.add(registration(slot_id, BEN, seat=0))
+    assert await bookings.holders(slot_id) == [holder]
+
+
 @pytest.mark.parametrize("status", list(RegistrationStatus))
 async def test_only_registered_counts_as_registered(bookings: Bookings, status: RegistrationStatus) -> None:
     slot_id = new_slot_id()

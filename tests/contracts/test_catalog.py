@@ -12,7 +12,7 @@ from coordinator.domain.model import Language, Level, Recurrence, TimeSlot
 from coordinator.ports.catalog import EDITABLE, Catalog
 from tests.contracts.making import MOMENT, NOON, full_slot, new_session_id, new_slot_id, slot
 
-END = NOON + timedelta(minutes=30)
+LATER = NOON + timedelta(days=1)
 
 
 async def stored(catalog: Catalog, *items: TimeSlot) -> None:
@@ -138,19 +138,29 @@ async def test_a_slot_with_a_session_is_changed_only_where_that_is_allowed(catal
     assert await catalog.slot(opened.id) == wanted
 
 
-async def test_either_the_session_is_claimed_or_the_slot_is_changed_first(catalog: Catalog) -> None:
+async def test_either_the_session_is_claimed_or_the_slot_is_changed(catalog: Catalog) -> None:
     for _ in range(10):
         before, session_id = slot(), new_session_id()
         await catalog.add_slot(before)
+        after = replace(before, start_time=LATER, updated_at=NOON)
         changed, claimed = await asyncio.gather(
-            catalog.change_slot(replace(before, level=Level.A1, updated_at=NOON), before.updated_at, unopened=True),
-            catalog.claim_session(before.id, session_id, END),
+            catalog.change_slot(after, before.updated_at, unopened=True), catalog.claim_session(before, session_id)
         )
-        assert claimed is not None
-        assert claimed.session_id == session_id
-        # Whoever opens the session sees the slot as it will stay.
-        assert (claimed.level is Level.A1) is changed
-        assert await catalog.slot(before.id) == claimed
+        assert claimed == (None if changed else replace(before, session_id=session_id, settle_at=before.end_time))
+        assert await catalog.slot(before.id) == (after if changed else claimed)
+
+
+async def test_a_slot_that_was_edited_since_it_was_read_is_not_claimed(catalog: Catalog) -> None:
+    before = slot()
+    await catalog.add_slot(before)
+    after = replace(before, start_time=LATER, updated_at=NOON)
+    assert await catalog.change_slot(after, before.updated_at, unopened=True)
+    assert await catalog.claim_session(before, new_session_id()) is None
+    assert await catalog.slot(before.id) == after
+    claimed = await catalog.claim_session(after, new_session_id())
+    assert claimed is not None
+    assert claimed.settle_at == after.end_time
+    assert await catalog.claim_session(before, new_session_id()) == claimed
 
 
 async def test_the_count_is_set_if_it_is_what_is_expected(catalog: Catalog) -> None:
@@ -178,24 +188,23 @@ async def test_among_simultaneous_counts_one_is_set(catalog: Catalog, count: int
 async def test_the_first_claim_wins_and_everyone_learns_of_it(catalog: Catalog) -> None:
     offered, session_id = slot(), new_session_id()
     await catalog.add_slot(offered)
-    claimed = replace(offered, session_id=session_id, settle_at=END)
-    assert await catalog.claim_session(offered.id, session_id, END) == claimed
-    assert await catalog.claim_session(offered.id, new_session_id(), END + MOMENT) == claimed
-    assert await catalog.claim_session(offered.id, session_id, END) == claimed
+    claimed = replace(offered, session_id=session_id, settle_at=offered.end_time)
+    for claim in (session_id, new_session_id(), session_id):
+        assert await catalog.claim_session(offered, claim) == claimed
     assert await catalog.slot(offered.id) == claimed
 
 
 async def test_a_claim_changes_nothing_else(catalog: Catalog) -> None:
     full = full_slot()
     await catalog.add_slot(full)
-    assert await catalog.claim_session(full.id, new_session_id(), NOON) == full
+    assert await catalog.claim_session(full, new_session_id()) == full
     assert await catalog.slot(full.id) == full
 
 
 async def test_a_claim_that_comes_after_the_settling_does_not_ask_for_it_again(catalog: Catalog) -> None:
     settled = slot(session_id=new_session_id())
     await catalog.add_slot(settled)
-    assert await catalog.claim_session(settled.id, new_session_id(), END) == settled
+    assert await catalog.claim_session(settled, new_session_id()) == settled
     assert await catalog.slot(settled.id) == settled
 
 
@@ -203,7 +212,7 @@ async def test_among_simultaneous_claims_one_wins(catalog: Catalog) -> None:
     offered = slot()
     await catalog.add_slot(offered)
     claims = [new_session_id() for _ in range(50)]
-    answers = await asyncio.gather(*(catalog.claim_session(offered.id, claim, END) for claim in claims))
+    answers = await asyncio.gather(*(catalog.claim_session(offered, claim) for claim in claims))
     winner = await read(catalog, offered.id)
     assert winner.session_id in claims
     assert answers == [winner] * 50
@@ -212,8 +221,8 @@ async def test_among_simultaneous_claims_one_wins(catalog: Catalog) -> None:
 async def test_inactive_and_unknown_slots_cannot_be_claimed(catalog: Catalog) -> None:
     withdrawn, withdrawn_later = slot(is_active=False), slot(is_active=False, session_id=new_session_id())
     await stored(catalog, withdrawn, withdrawn_later)
-    for slot_id in (withdrawn.id, withdrawn_later.id, new_slot_id()):
-        assert await catalog.claim_session(slot_id, new_session_id(), END) is None
+    for wanted in (withdrawn, withdrawn_later, slot()):
+        assert await catalog.claim_session(wanted, new_session_id()) is None
     assert await catalog.slot(withdrawn.id) == withdrawn
     assert await catalog.slot(withdrawn_later.id) == withdrawn_later
 
@@ -234,7 +243,7 @@ async def test_a_settled_slot_is_no_longer_overdue(catalog: Catalog) -> None:
     await catalog.add_slot(overdue)
     await catalog.settle(overdue.id, NOON)
     assert await catalog.slot(overdue.id) == replace(overdue, settle_at=None)
-    assert await catalog.unsettled(END, 10) == []
+    assert await catalog.unsettled(LATER, 10) == []
     await catalog.settle(overdue.id, NOON)
     await catalog.settle(new_slot_id(), NOON)
     assert await catalog.slot(overdue.id) == replace(overdue, settle_at=None)
@@ -243,16 +252,16 @@ async def test_a_settled_slot_is_no_longer_overdue(catalog: Catalog) -> None:
 async def test_settling_can_be_put_off(catalog: Catalog) -> None:
     overdue = slot(settle_at=NOON)
     await catalog.add_slot(overdue)
-    await catalog.settle(overdue.id, NOON, END)
-    later = replace(overdue, settle_at=END)
-    assert await catalog.unsettled(END - MOMENT, 10) == []
-    assert await catalog.unsettled(END, 10) == [later]
+    await catalog.settle(overdue.id, NOON, LATER)
+    later = replace(overdue, settle_at=LATER)
+    assert await catalog.unsettled(LATER - MOMENT, 10) == []
+    assert await catalog.unsettled(LATER, 10) == [later]
 
 
 async def test_what_has_come_up_since_is_not_settled(catalog: Catalog) -> None:
     overdue = slot(settle_at=NOON)
     await catalog.add_slot(overdue)
-    for again_at in (None, END):
+    for again_at in (None, LATER):
         await catalog.settle(overdue.id, NOON - MOMENT, again_at)
         assert await catalog.slot(overdue.id) == overdue
 

@@ -5,15 +5,23 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
+import bson
 import pytest
 from bson import Int64, ObjectId
+from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database as SyncDatabase
 from pymongo.errors import BulkWriteError
 
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database
-from coordinator.adapters.mongo.documents import participant_key, read_registration, registration_document
+from coordinator.adapters.mongo.documents import (
+    participant_key,
+    read_registration,
+    read_slot,
+    registration_document,
+    slot_document,
+)
 from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.projections import MongoProjections
 from coordinator.adapters.mongo.replies import MongoReplies
@@ -174,10 +182,10 @@ async def test_what_a_slot_does_not_have_is_absent(catalog: MongoCatalog, raw: R
 async def test_a_claim_stores_an_object_id_and_a_date(catalog: MongoCatalog, raw: Raw) -> None:
     offered, session_id = slot(), new_session_id()
     await catalog.add_slot(offered)
-    await catalog.claim_session(offered.id, session_id, NOON + MOMENT)
+    await catalog.claim_session(offered, session_id)
     document = only(raw, "timeslots")
     assert document["sessionId"] == ObjectId(session_id)
-    assert document["settleAt"] == NOON + MOMENT
+    assert document["settleAt"] == offered.end_time
 
 
 async def test_a_settled_slot_has_nothing_left_to_settle(catalog: MongoCatalog, raw: Raw) -> None:
@@ -366,7 +374,7 @@ async def test_a_slot_put_in_by_hand_can_be_counted_changed_and_claimed(
     assert await catalog.change_slot(changed, before.updated_at, unopened=True)
     assert await catalog.slot(before.id) == changed
     assert await catalog.unsettled(NOON, 10) == []
-    assert await catalog.claim_session(before.id, new_session_id(), NOON) == await catalog.slot(before.id)
+    assert await catalog.claim_session(changed, new_session_id()) == await catalog.slot(before.id)
 
 
 @pytest.mark.parametrize("recurrence", ["daily", "weekly"])
@@ -419,3 +427,11 @@ async def test_participants_are_written_before_sessions(projections: MongoProjec
         await projections.write([behind], [participant(behind.id), refused])
     assert only(raw, "participants")["userId"] == ANNA
     assert await projections.session(behind.id) is None
+
+
+async def test_a_date_that_no_datetime_can_hold_does_not_keep_a_document_from_being_read(database: Database) -> None:
+    # The embedded server takes no such date, so that it cannot be shown with a stored one; MongoDB takes any.
+    for milliseconds, year in ((2**52, 9999), (-(2**52), 1)):
+        stored = bson.encode({**slot_document(slot()), "updatedAt": DatetimeMS(milliseconds)})
+        document = bson.decode(stored, codec_options=database.timeslots.codec_options)
+        assert read_slot(document).updated_at.year == year

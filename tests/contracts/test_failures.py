@@ -65,7 +65,7 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "active_slots": lambda database: MongoCatalog(database).active_slots(NOON, NOON),
     "change_slot": lambda database: MongoCatalog(database).change_slot(slot(), NOON, unopened=True),
     "set_registered_count": lambda database: MongoCatalog(database).set_registered_count(new_slot_id(), 0, 1),
-    "claim_session": lambda database: MongoCatalog(database).claim_session(new_slot_id(), new_session_id(), NOON),
+    "claim_session": lambda database: MongoCatalog(database).claim_session(slot(), new_session_id()),
     "unsettled": lambda database: MongoCatalog(database).unsettled(NOON, 10),
     "settle": lambda database: MongoCatalog(database).settle(new_slot_id(), NOON),
     "add_series": lambda database: MongoCatalog(database).add_series(series()),

@@ -82,9 +82,9 @@ async def test_a_slot_put_in_by_hand_has_the_defaults_and_can_be_claimed(databas
     assert (slot.max_participants, slot.min_participants, slot.timezone) == (8, 2, "UTC")
     session_id = SessionId(str(ObjectId()))
     for claim in (session_id, SessionId(str(ObjectId()))):
-        claimed = await catalog.claim_session(slot.id, claim, AT)
+        claimed = await catalog.claim_session(slot, claim)
         assert claimed is not None
-        assert (claimed.session_id, claimed.settle_at) == (session_id, AT)
+        assert (claimed.session_id, claimed.settle_at) == (session_id, slot.end_time)
 
 
 @pytest.mark.parametrize("collection", NAMES)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.domain import errors
-from coordinator.domain.errors import ERRORS, CoordinatorError
+from coordinator.domain.errors import ERRORS, CoordinatorError, StaleVersionError
 from coordinator.domain.events import EVENT_TYPES, LeftReason, Role
 from coordinator.domain.ids import ConnectionId, NodeId, connection_id, is_object_id, node_of
 from coordinator.domain.model import (
@@ -50,14 +50,16 @@ def test_every_error_is_registered_under_its_own_code() -> None:
     named = {
         value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, CoordinatorError)
     }
-    assert named == {CoordinatorError, *ERRORS.values()}
+    assert named == {CoordinatorError, StaleVersionError, *ERRORS.values()}
+    assert issubclass(StaleVersionError, ERRORS[StaleVersionError.code]), "a special case of a registered one"
 
 
 def test_the_tree_in_the_docstring_is_the_registry() -> None:
     assert errors.__doc__ is not None
     tree = [line.split("+- ")[1] for line in errors.__doc__.splitlines() if "+- " in line]
-    drawn = {line.split()[1]: (line.split()[0], int(line.split()[2]), "retryable" in line) for line in tree}
-    assert drawn == {code: (error.__name__, error.status, error.retryable) for code, error in ERRORS.items()}
+    drawn = {line.split()[0]: (line.split()[1], int(line.split()[2]), "retryable" in line) for line in tree}
+    named: list[type[CoordinatorError]] = [*ERRORS.values(), StaleVersionError]
+    assert drawn == {error.__name__: (error.code, error.status, error.retryable) for error in named}
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=lambda error: error.code)

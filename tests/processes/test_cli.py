@@ -9,7 +9,9 @@ import jwt
 import psutil
 import pytest
 import socketio
+from aiohttp import web
 from bson import ObjectId
+from pytest_aiohttp import AiohttpServer
 
 from coordinator.domain.events import Role
 from tests.processes.server import SECRET, SIGNED, ServerProcess, run
@@ -66,6 +68,60 @@ async def test_watch_prints_what_happened(server: ServerProcess) -> None:
     code, _, err = await run("watch", unknown, *options, variables=SIGNED)
     assert code == 1
     assert "not_found" in err
+
+
+async def test_watch_prints_what_clients_chose_as_it_is_and_on_one_line(server: ServerProcess) -> None:
+    user = "[/bold] [red]:cat:\x1b[2J\n\\"
+    session = await server.offer([user, "bruno"])
+    client = socketio.AsyncClient(reconnection=False)
+    auth = {"token": server.token(user)}
+    await client.connect(server.address, namespaces=["/rooms"], auth=auth, transports=["websocket"])
+    assert (await client.call("join", {"sessionId": session}, namespace="/rooms"))["ok"]
+    await client.disconnect()
+    options = ["--data-dir", str(server.data_dir), "--url", server.address, "--no-follow"]
+    code, out, err = await run("watch", session, *options, variables=SIGNED)
+    assert (code, err) == (0, "")
+    (joined,) = (line for line in out.splitlines() if "participant_joined" in line)
+    assert joined.endswith("  ([/bold] [red]:cat:\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}\\)")
+    assert "\x1b" not in out
+
+
+async def test_watch_goes_on_after_an_outage(aiohttp_server: AiohttpServer) -> None:
+    ended = {"reason": "completed"}
+    event = {"seq": 7, "at": "2031-06-02T17:30:00.000Z", "type": "session_ended", "data": ended}
+    page = {"items": [event | {"actor": {"userId": "system", "role": "system"}}]}
+    problem = {"code": "unavailable", "detail": "the database did not answer", "retryable": True}
+    answers = [web.json_response(problem, status=503), web.json_response(page)]
+
+    async def answer(request: web.Request) -> web.Response:
+        assert (request.query["after"], request.path[-7:]) == ("6", "/events")
+        return answers.pop(0)
+
+    application = web.Application()
+    application.router.add_get("/{anything:.*}", answer)
+    stub = await aiohttp_server(application)
+    address = str(stub.make_url("")).rstrip("/")
+    code, out, err = await run("watch", "0" * 24, "--url", address, "--after", "6", variables=SIGNED)
+    assert (code, answers) == (0, [])
+    assert out == "17:30:00.000     7  session_ended              reason=completed  (system)\n"
+    assert err == "no answer the database did not answer; trying again\n"
+
+
+async def test_watch_that_does_not_follow_fails_where_nothing_can_be_read(aiohttp_server: AiohttpServer) -> None:
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.json_response({"code": "unavailable", "detail": "the database did not answer"}, status=503)
+
+    application = web.Application()
+    application.router.add_get("/{anything:.*}", refuse)
+    stub = await aiohttp_server(application)
+    address = str(stub.make_url("")).rstrip("/")
+    code, out, err = await run("watch", "0" * 24, "--url", address, "--no-follow", variables=SIGNED)
+    assert (code, out, err) == (1, "", "unavailable the database did not answer\n")
+
+
+async def test_verify_prints_nothing_but_its_findings(tmp_path: Path) -> None:
+    code, out, _ = await run("verify", "--data-dir", str(tmp_path / "data"), variables=SIGNED)
+    assert (code, out) == (0, "0 sessions, 0 commits, 0 events: 0 not as they should be\n")
 
 
 async def test_verify_names_what_was_tampered_with_and_repairs_projections(server: ServerProcess) -> None:
@@ -141,6 +197,7 @@ UNREACHABLE = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
         (["demo", "--url", "nonsense"], {}, 2, "--url"),
         (["demo"], {"COORDINATOR_SERVER__PORT": "0"}, 2, "server.port"),
         (["watch", "nonsense"], {}, 2, "24 hexadecimal digits"),
+        (["watch", "0" * 24, "--no-follow", "--url", "http://127.0.0.1:1"], SIGNED, 1, "--url"),
         (["verify", "nonsense"], {}, 2, "24 hexadecimal digits"),
         (["dance"], {}, 2, "dance"),
     ],

@@ -104,7 +104,7 @@ class Desk:
         bookings: Any = self.bookings
         settlement = self.node.settlement
         self.occurrences = Occurrences(catalog, bookings, settlement, world.clock)
-        self.offering = Offering(catalog, bookings, self.occurrences, settlement, world.clock)
+        self.offering = Offering(catalog, bookings, self.occurrences, settlement, self.node.reader, world.clock)
 
     async def offer(self, offered: SlotTerms, slot_id: SlotId = SLOT) -> TimeSlot:
         return await soon(self.offering.offer(offered, slot_id))

@@ -352,6 +352,12 @@ class World:
         if found.is_active:
             assert await catalog.change_slot(withdrawn, found.updated_at, unopened=False)
 
+    async def claim(self, slot: SlotId, session: SessionId) -> None:
+        """Name the session of a slot, as the first step of opening it."""
+        claimed = await self.catalog.claim_session(await self.found(slot), session)
+        assert claimed is not None
+        assert claimed.session_id == session
+
     async def found(self, slot: SlotId) -> TimeSlot:
         """The slot as it is stored."""
         found = await self.catalog.slot(slot)

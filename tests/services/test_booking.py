@@ -17,6 +17,7 @@ from coordinator.domain.errors import (
 from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.model import Registration, RegistrationStatus
 from coordinator.ports.bookings import RegistrationQuery
+from coordinator.ports.journal import OutcomeUnknownError
 from tests.domain.story import ANNA, BEN, CLEO, DINA, END, END_IT, LOBBY, MOMENT, START, minutes, user
 from tests.services.faults import Mishap
 from tests.services.harness import Node, World, soon
@@ -198,7 +199,7 @@ async def test_what_became_of_a_registration_stays(world: World, node: Node, sta
 
 async def test_a_claimed_session_that_is_not_open_yet_can_be_booked(world: World, node: Node) -> None:
     slot = await world.slot()
-    await world.catalog.claim_session(slot, SessionId("c" * 24), START + END)
+    await world.claim(slot, SessionId("c" * 24))
     assert (await soon(node.booking.register(slot, ANNA))).is_new
     assert (await soon(node.booking.cancel(slot, ANNA))).status is RegistrationStatus.CANCELLED
 
@@ -332,6 +333,42 @@ async def test_a_registration_that_is_taken_back_is_not_counted(
     monkeypatch.setattr(world.bookings, "take_back", count_and_take_back)
     await refused(node, slot, ANNA, SlotInactiveError)
     assert await count(world, slot) == 1
+
+
+async def test_a_booking_made_anew_elsewhere_is_not_taken_back(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = world.node("b0")
+    slot = await world.slot()
+    holders = world.bookings.holders
+    looks = 0
+
+    async def anew_then_silence(slot_id: SlotId) -> list[Registration]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # the look after the write
+            await other.booking.cancel(slot, ANNA)
+            await world.clock.advance(1)
+            await other.booking.register(slot, ANNA)
+            raise OutcomeUnknownError("nobody answers")
+        return await holders(slot_id)
+
+    monkeypatch.setattr(world.bookings, "holders", anew_then_silence)
+    with pytest.raises(UnavailableError):
+        await soon(node.booking.register(slot, ANNA))
+    assert await world.statuses(slot) == {ANNA: "registered"}
+    assert await count(world, slot) == 1
+
+
+async def test_a_seat_of_somebody_who_was_cancelled_by_hand_is_free(world: World, node: Node) -> None:
+    slot = await world.slot(max_participants=2)
+    await soon(node.booking.register(slot, ANNA))
+    by_hand = replace(await stored(world, slot, ANNA), status=RegistrationStatus.CANCELLED)
+    world.bookings._registrations[slot, ANNA] = by_hand
+    for who in (BEN, CLEO):
+        assert (await soon(node.booking.register(slot, who))).is_new
+    assert await count(world, slot) == 2
+    await refused(node, slot, ANNA, SlotFullError)
 
 
 async def test_locks_of_users_are_forgotten(world: World, node: Node) -> None:

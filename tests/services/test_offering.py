@@ -19,6 +19,7 @@ from coordinator.domain.errors import (
 )
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import Language, Level, Recurrence, SessionStatus, SlotChanges
+from coordinator.ports.bookings import RegistrationQuery
 from coordinator.ports.catalog import SlotQuery
 from coordinator.services.settlement import AFTERMATH
 from coordinator.services.slot_writer import ATTEMPTS
@@ -145,6 +146,30 @@ class TestReading:
         assert await desk.offering.page(SlotQuery(start_from=FIRST)) == [slot, other]
         assert await desk.offering.page(SlotQuery(start_from=FIRST + MOMENT)) == [other]
 
+    async def test_a_session_is_shown_once_it_can_be_joined(self, world: World, desk: Desk) -> None:
+        slot = await world.slot([ANNA])
+        query, mine = SlotQuery(start_from=START), RegistrationQuery(user_id=ANNA)
+
+        async def shown() -> list[SessionId | None]:
+            found = await desk.offering.slot(slot)
+            (listed,) = await desk.offering.page(query)
+            ((_, booked),) = await desk.node.booking.of_user(mine)
+            return [found.session_id, listed.session_id, booked.session_id]
+
+        desk.node.line.hold()
+        opening = asyncio.ensure_future(desk.node.openings.open_due())
+        await world.settle()
+        session = await world.session_of(slot)
+        assert session is not None, "it is claimed"
+        assert await shown() == [None] * 3
+        desk.node.line.release()
+        await soon(opening)
+        assert await shown() == [session] * 3
+        await world.clock.advance(1)
+        desk.node.rooms.drop_idle()
+        assert desk.node.rooms.loaded == []
+        assert await shown() == [session] * 3
+
     async def test_there_may_be_no_such_slot(self, desk: Desk) -> None:
         with pytest.raises(NotFoundError):
             await desk.offering.slot(NOWHERE)
@@ -248,7 +273,7 @@ class TestEdits:
 
     async def test_a_session_that_is_claimed_meanwhile_is_in_time(self, world: World, desk: Desk) -> None:
         await desk.offer(terms())
-        desk.catalog.before("change_slot", lambda: world.catalog.claim_session(SLOT, SESSION, FIRST))
+        desk.catalog.before("change_slot", lambda: world.claim(SLOT, SESSION))
         with pytest.raises(InvalidRequestError) as refusal:
             await desk.edit(SLOT, level=Level.A1)
         assert refusal.value.field == "level"
@@ -313,6 +338,23 @@ class TestSeats:
         after = await world.found(slot)
         assert (after.max_participants, after.level) == (before.max_participants, before.level)
         assert after.updated_at > before.updated_at
+
+    async def test_an_edit_by_which_a_session_opened_meanwhile_holds(self, world: World, desk: Desk) -> None:
+        slot = await world.slot([ANNA, BEN])
+
+        async def slip_in() -> None:
+            await world.register(slot, CLEO)
+            await desk.node.openings.open_due()
+
+        desk.bookings.before("holders", lambda: asyncio.sleep(0))  # the look before the edit
+        desk.bookings.before("holders", slip_in)
+        after = await desk.edit(slot, max_participants=2, duration_minutes=45)
+        assert (after.max_participants, after.duration_minutes) == (2, 45)
+        found = await world.found(slot)
+        assert (found.max_participants, found.duration_minutes) == (2, 45)
+        assert found.session_id is not None
+        state = await world.state(found.session_id)
+        assert (state.max_participants, state.scheduled_end) == (2, found.end_time)
 
     async def test_undoing_an_edit_leaves_what_others_have_edited_since(self, world: World, desk: Desk) -> None:
         slot = await world.slot([ANNA, BEN], start=FIRST)
@@ -400,7 +442,7 @@ class TestDeactivation:
 
     async def test_nor_does_a_session_that_opens_meanwhile(self, world: World, desk: Desk) -> None:
         await desk.offer(terms())
-        desk.catalog.before("change_slot", lambda: world.catalog.claim_session(SLOT, SESSION, FIRST))
+        desk.catalog.before("change_slot", lambda: world.claim(SLOT, SESSION))
         after = await desk.deactivate(SLOT)
         assert (after.is_active, after.session_id) == (False, SESSION)
 

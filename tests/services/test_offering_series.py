@@ -154,7 +154,7 @@ class TestEdits:
 
     async def test_a_session_that_is_claimed_meanwhile_is_in_time(self, world: World, desk: Desk) -> None:
         session = SessionId("5e" * 12)
-        desk.catalog.before("change_slot", lambda: world.catalog.claim_session(SLOT, session, FIRST))
+        desk.catalog.before("change_slot", lambda: world.claim(SLOT, session))
         await desk.edit_series(SLOT, level=Level.C1)
         assert values(await slots_of(world), "level") == [Level.B1] + 12 * [Level.C1]
 

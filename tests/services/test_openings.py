@@ -1,14 +1,15 @@
 """Sessions open on time, for slots that someone booked, and exactly once however many nodes try."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from coordinator.domain.errors import NotFoundError, UnavailableError
 from coordinator.domain.events import SessionOpened
 from coordinator.domain.ids import SessionId, SlotId
-from coordinator.domain.model import EndReason, RegistrationStatus, SessionStatus
+from coordinator.domain.model import EndReason, RegistrationStatus, SessionStatus, TimeSlot
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.services.background import every
 from coordinator.services.openings import SessionRules
@@ -174,16 +175,15 @@ async def test_a_claim_whose_process_died_is_finished_by_another(world: World, n
 
 async def test_a_claim_is_finished_even_if_nobody_is_registered_any_more(world: World, node: Node) -> None:
     slot = await world.slot()
-    claimed = await world.catalog.claim_session(slot, SessionId("c" * 24), START)
-    assert claimed is not None
+    await world.claim(slot, SessionId("c" * 24))
     await soon(node.openings.open_due())
-    assert await opened(world, slot) == claimed.session_id == "c" * 24
+    assert await opened(world, slot) == "c" * 24
 
 
 async def test_a_slot_deactivated_since_it_was_read_is_left_alone(
     world: World, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def withdrawn(slot: SlotId, session: SessionId, settle_at: datetime) -> None:
+    async def withdrawn(slot: TimeSlot, session: SessionId) -> None:
         return None
 
     slot = await world.slot([ANNA])
@@ -317,3 +317,48 @@ async def test_a_slot_that_was_deactivated_while_it_opened_is_settled_by_its_ope
     assert await world.kinds(session) == ["session_opened", "session_ended"]
     assert await world.statuses(slot) == {ANNA: "cancelled"}
     assert await opened(world, other) is not None
+
+
+async def test_a_slot_that_was_moved_since_it_was_read_is_opened_when_it_is_due_then(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = await world.slot([ANNA])
+    claim_session = world.catalog.claim_session
+
+    async def claim_after_a_move(found: TimeSlot, session: SessionId) -> TimeSlot | None:
+        later = replace(found, start_time=START + timedelta(days=1), updated_at=found.updated_at + MOMENT)
+        assert await world.catalog.change_slot(later, found.updated_at, unopened=True)
+        return await claim_session(found, session)
+
+    monkeypatch.setattr(world.catalog, "claim_session", claim_after_a_move)
+    await soon(node.openings.open_due())
+    monkeypatch.undo()
+    await soon(node.openings.open_due())
+    assert await world.session_of(slot) is None
+    await world.at(timedelta(days=1) + LOBBY)
+    await soon(node.openings.open_due())
+    assert await opened(world, slot) is not None
+
+
+async def test_sessions_of_the_same_hour_open_together(world: World, node: Node) -> None:
+    slots = [await world.slot([ANNA]) for _ in range(60)]
+    await soon(node.openings.open_due())
+    assert None not in [await opened(world, slot) for slot in slots]
+    assert [len(commits) for commits in node.line.appends] == [50, 10]
+
+
+async def test_one_slot_that_cannot_be_opened_does_not_keep_the_others_and_is_told_once(
+    world: World, node: Node
+) -> None:
+    world.tolerated = {"opening_failed"}
+    damaged, sound = await world.open_session(node, [ANNA]), await world.open_session(node, [BEN])
+    await world.clock.advance(1)
+    await node.crash()
+    world.journal._sessions[damaged][2] = world.journal._sessions[sound][1]  # nobody can fold this
+    waiting = await world.slot([ANNA])
+    other = world.node("b0")
+    for _ in range(3):
+        await soon(other.openings.open_due())
+    assert await opened(world, waiting) is not None
+    failures = [entry["slot"] for entry in world.logs if entry["event"] == "opening_failed"]
+    assert [await world.session_of(slot) for slot in failures] == [damaged]

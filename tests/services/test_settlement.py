@@ -280,7 +280,7 @@ async def test_settling_costs_nothing_for_what_is_settled(world: World, node: No
 
 async def test_a_claim_on_a_slot_that_is_over_is_opened_so_that_it_can_be_settled(world: World, node: Node) -> None:
     slot = await world.slot([ANNA])
-    await world.catalog.claim_session(slot, CLAIMED, START + END)
+    await world.claim(slot, CLAIMED)
     await world.at(END + minutes(1))
     await soon(node.settlement.settle_due())
     assert not await is_settled(world, slot)
@@ -293,7 +293,7 @@ async def test_a_claim_on_a_slot_that_is_over_is_opened_so_that_it_can_be_settle
 
 async def test_a_claim_that_nobody_will_ever_open_is_given_up(world: World, node: Node) -> None:
     slot = await world.slot([ANNA])
-    await world.catalog.claim_session(slot, CLAIMED, START + END)
+    await world.claim(slot, CLAIMED)
     await world.at(timedelta(days=30))
     await soon(node.openings.open_missed())
     await soon(node.settlement.settle_missed())

@@ -104,7 +104,7 @@ async def withdrawn_before_the_lobby(world: World, node: Node) -> Scene:
 
 async def withdrawn_as_soon_as_it_is_claimed(world: World, node: Node) -> Scene:
     slot = await booked(world, node)
-    await world.catalog.claim_session(slot, SessionId("c" * 24), START + END)
+    await world.claim(slot, SessionId("c" * 24))
     return Scene(slot, withdrawal(world, slot))
 
 

@@ -71,7 +71,7 @@ async def test_deactivated_after_it_ended(world: World, node: Node) -> None:
 
 async def test_deactivated_with_a_claim_that_nobody_finishes(world: World, node: Node) -> None:
     slot = await world.slot([ANNA, BEN])
-    await world.catalog.claim_session(slot, CLAIMED, START + END)
+    await world.claim(slot, CLAIMED)
     await world.deactivate(slot)
     await soon(node.settlement.settle(slot))
     assert await world.statuses(slot) == {ANNA: "cancelled", BEN: "cancelled"}

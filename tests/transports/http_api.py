@@ -54,7 +54,9 @@ class HttpApi:
         self.replies = MemoryReplies()
         self.tokens = Hs256Tokens(SECRET, clock=world.clock)
         self.occurrences = Occurrences(world.catalog, world.bookings, node.settlement, world.clock)
-        self.offering = Offering(world.catalog, world.bookings, self.occurrences, node.settlement, world.clock)
+        self.offering = Offering(
+            world.catalog, world.bookings, self.occurrences, node.settlement, node.reader, world.clock
+        )
         self.rest = RestApi(
             ApiServices(
                 offering=self.offering,

@@ -50,8 +50,11 @@ class MemoryBookings:
     async def take_back(self, registration: Registration, before: Registration | None) -> None:
         """Undo an `add` (`before` is None) or a `revive` of `before`."""
         await asyncio.sleep(0)
+        stored = self._registrations.get(_key(registration))
+        if stored is None or (stored.id, stored.registered_at) != (registration.id, registration.registered_at):
+            return
         if before is None:
-            self._registrations.pop(_key(registration), None)
+            del self._registrations[_key(registration)]
         else:
             self._registrations[_key(registration)] = before
 
@@ -132,8 +135,11 @@ class MemoryBookings:
     def _check_seat(self, registration: Registration) -> None:
         if registration.seat is None:
             return
-        if any(item.seat == registration.seat for item in self._of_slot(registration.time_slot_id)):
-            raise SeatTakenError(registration.seat)
+        for item in self._of_slot(registration.time_slot_id):
+            if item.seat == registration.seat:
+                if item.status is RegistrationStatus.CANCELLED:
+                    self._registrations[_key(item)] = replace(item, seat=None)
+                raise SeatTakenError(registration.seat)
 
 
 def _key(registration: Registration) -> _Key:

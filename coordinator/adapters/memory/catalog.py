@@ -74,15 +74,17 @@ class MemoryCatalog:
         self._slots[slot_id] = replace(stored, registered_count=count)
         return True
 
-    async def claim_session(self, slot_id: SlotId, session_id: SessionId, settle_at: datetime) -> TimeSlot | None:
-        """Give an active slot its session id and `settleAt`, unless it has a session; whoever is first wins."""
+    async def claim_session(self, slot: TimeSlot, session_id: SessionId) -> TimeSlot | None:
+        """Give an active slot its session id, and its end as `settleAt`, unless it has a session or was edited."""
         await asyncio.sleep(0)
-        slot = self._slots.get(slot_id)
-        if slot is None or not slot.is_active:
+        stored = self._slots.get(slot.id)
+        if stored is None or not stored.is_active:
             return None
-        if slot.session_id is None:
-            self._slots[slot_id] = slot = replace(slot, session_id=session_id, settle_at=settle_at)
-        return slot
+        if stored.session_id is None:
+            if stored.updated_at != slot.updated_at:
+                return None
+            self._slots[slot.id] = stored = replace(stored, session_id=session_id, settle_at=slot.end_time)
+        return stored
 
     async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:
         """Return up to `limit` slots whose `settleAt` is not after `until`, the most overdue first."""

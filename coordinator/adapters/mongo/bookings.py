@@ -42,6 +42,7 @@ class MongoBookings:
                 await self._registrations.insert_one(registration_document(registration))
             except DuplicateKeyError as error:
                 if _is_about_seats(error):
+                    await self._free_if_cancelled(registration)
                     raise SeatTakenError(registration.seat) from None
                 raise KeyError((registration.time_slot_id, registration.user_id)) from None
 
@@ -57,12 +58,18 @@ class MongoBookings:
             try:
                 result = await self._registrations.replace_one(still_cancelled, document)
             except DuplicateKeyError:
+                await self._free_if_cancelled(registration)
                 raise SeatTakenError(registration.seat) from None
         return result.modified_count == 1
 
+    async def _free_if_cancelled(self, wanted: Registration) -> None:
+        """Free the seat that a registration wants from one that was cancelled by hand and so did not give it up."""
+        held = {"timeSlotId": ObjectId(wanted.time_slot_id), "seat": wanted.seat, "status": _CANCELLED}
+        await self._registrations.update_one(held, {"$unset": {"seat": ""}})
+
     async def take_back(self, registration: Registration, before: Registration | None) -> None:
         """Undo an `add` (`before` is None) or a `revive` of `before`."""
-        key = {"_id": ObjectId(registration.id)}
+        key = {"_id": ObjectId(registration.id), "registeredAt": registration.registered_at}
         with unanswered_is_unknown():
             if before is None:
                 await self._registrations.delete_one(key)

@@ -95,20 +95,17 @@ class MongoCatalog:
             )
         return result.matched_count == 1
 
-    async def claim_session(self, slot_id: SlotId, session_id: SessionId, settle_at: datetime) -> TimeSlot | None:
-        """Give an active slot its session id and `settleAt`, unless it has a session; whoever is first wins."""
-        key = ObjectId(slot_id)
-        unclaimed = {"_id": key, "isActive": True, "sessionId": None}  # null, or missing
-        claim = {"sessionId": ObjectId(session_id), "settleAt": settle_at}
-        while True:
-            with unanswered_is_unknown():
-                await self._slots.update_one(unclaimed, {"$set": claim})
-                document = await self._slots.find_one({"_id": key})
-            if document is None or not document["isActive"]:
-                return None
-            if document.get("sessionId") is not None:
-                return read_slot(document)
-            # It was made active again between the two looks at it: now it can be claimed.
+    async def claim_session(self, slot: TimeSlot, session_id: SessionId) -> TimeSlot | None:
+        """Give an active slot its session id, and its end as `settleAt`, unless it has a session or was edited."""
+        key = ObjectId(slot.id)
+        unclaimed = {"_id": key, "updatedAt": slot.updated_at, "isActive": True, "sessionId": None}  # null, or missing
+        claim = {"sessionId": ObjectId(session_id), "settleAt": slot.end_time}
+        with unanswered_is_unknown():
+            await self._slots.update_one(unclaimed, {"$set": claim})
+            document = await self._slots.find_one({"_id": key})
+        if document is None or not document["isActive"] or document.get("sessionId") is None:
+            return None
+        return read_slot(document)
 
     async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:
         """Return up to `limit` slots whose `settleAt` is not after `until`, the most overdue first."""

@@ -10,6 +10,7 @@ from datetime import UTC
 from typing import Any, TypeAlias
 
 import pymongo
+from bson.codec_options import DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
@@ -102,6 +103,8 @@ def connect(url: str, name: str, *, timeout_seconds: float = TIMEOUT_SECONDS) ->
         io_loop=asyncio.get_running_loop(),
         tz_aware=True,
         tzinfo=UTC,
+        # Someone may have put a date there that no datetime can hold. It must not keep all others from being read.
+        datetime_conversion=DatetimeConversion.DATETIME_CLAMP,
         w="majority",
         journal=True,
         readConcernLevel="majority",
