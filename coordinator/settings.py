@@ -107,7 +107,7 @@ class MongoSettings(_Section, frozen=True, kw_only=True):
 class RedisSettings(_Section, frozen=True, kw_only=True):
     """How several coordinators hear of each other's commits."""
 
-    url: Annotated[RedisUrl | None, _doc("Redis that joins several coordinators; unset for a single one.")] = None
+    url: Annotated[RedisUrl | None, _doc("Redis that will join several coordinators; not in this version.")] = None
 
 
 class AuthSettings(_Section, frozen=True, kw_only=True):

@@ -189,4 +189,6 @@ def _edited_anchor(series: Series, slot: TimeSlot, changes: SlotChanges, now: da
     start = changes.start_time
     if start is None:
         start = brought_to(slot, series, series.pending or SlotChanges(), now).start_time
+    elif changes.timezone is None and start == occurrence_start(series, slot.series_number):
+        return series.anchor  # also where the clocks skip the wall-clock time, so that `start` does not show it
     return anchor_for(start, series.recurrence, changes.timezone or series.timezone, slot.series_number)

@@ -133,6 +133,13 @@ class TestEdits:
         # 19:00 in Paris, in summer time.
         assert occurrence_start(after, 26) == datetime(2030, 4, 1, 17, 0, tzinfo=UTC)
 
+    def test_the_start_that_it_has_already_moves_nothing_not_even_where_the_clocks_skip_it(self) -> None:
+        night = series(anchor="2030-03-05T02:30:00.000")
+        skipped = occurrence(night, 26, NOW)
+        assert skipped.start_time == datetime(2030, 3, 31, 1, 30, tzinfo=UTC), "3:30, for want of 2:30"
+        again_so = edited_series(night, skipped, SlotChanges(start_time=skipped.start_time), NOW)
+        assert again_so.anchor == night.anchor
+
     def test_a_time_zone_alone_leaves_the_slot_at_its_instant(self) -> None:
         after = edited_series(series(), slot(3), SlotChanges(timezone="America/New_York"), NOW)
         # Noon in New York, where clocks go forward on 10 March.

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
+from msgspec.structs import replace
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from coordinator.adapters.mongo.client import Database, Document
-from coordinator.adapters.mongo.documents import read_registration, registration_document
+from coordinator.adapters.mongo.documents import ListReader, read_registration, registration_document
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
 from coordinator.domain.ids import SlotId, UserId
 from coordinator.domain.model import Registration, RegistrationStatus
@@ -29,6 +30,7 @@ class MongoBookings:
 
     def __init__(self, database: Database) -> None:
         self._registrations = database.registrations
+        self._lists = ListReader("registrations")
 
     async def add(self, registration: Registration) -> None:
         """Store a new registration.
@@ -117,7 +119,11 @@ class MongoBookings:
         with unanswered_is_unknown():
             cursor = self._registrations.find(wanted).sort([("_id", ASCENDING)])
             found = await cursor.limit(query.limit).to_list(None)
-        return [read_registration(document) for document in found]
+        registrations = self._lists.read(found, read_registration)
+        if len(registrations) < len(found) == query.limit:  # a page is full as long as there are more
+            left = query.limit - len(registrations)
+            registrations += await self.page(replace(query, after=str(found[-1]["_id"]), limit=left))
+        return registrations
 
     async def cancel(self, slot_id: SlotId, user_id: UserId, at: datetime) -> bool:
         """Cancel a registration with status `registered`, freeing its seat; tell whether there was one."""

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 
 import msgspec
 from bson import ObjectId
+from msgspec.structs import replace
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from coordinator.adapters.mongo.client import Collection, Database, Document
-from coordinator.adapters.mongo.documents import read_series, read_slot, series_document, slot_document
+from coordinator.adapters.mongo.documents import ListReader, read_series, read_slot, series_document, slot_document
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
 from coordinator.adapters.mongo.windows import EPOCH, LATEST, MOMENT, windows_after
 from coordinator.domain.ids import SessionId, SlotId
@@ -32,6 +33,8 @@ class MongoCatalog:
     def __init__(self, database: Database) -> None:
         self._slots = database.timeslots
         self._series = database.series
+        self._slot_lists = ListReader("timeslots")
+        self._series_lists = ListReader("series")
 
     async def add_slot(self, slot: TimeSlot) -> None:
         """Store a new slot.
@@ -54,7 +57,7 @@ class MongoCatalog:
         query = {"_id": {"$in": [ObjectId(slot_id) for slot_id in slot_ids]}}
         with unanswered_is_unknown():
             found = await self._slots.find(query).to_list(None)
-        return [read_slot(document) for document in found]
+        return self._slot_lists.read(found, read_slot)
 
     async def page(self, query: SlotQuery) -> list[TimeSlot]:
         """Return the slots that are looked for, by start and id."""
@@ -65,14 +68,18 @@ class MongoCatalog:
                 found += await cursor.limit(query.limit - len(found)).to_list(None)
                 if len(found) >= query.limit:
                     break
-        return [read_slot(document) for document in found]
+        slots = self._slot_lists.read(found, read_slot)
+        if len(slots) < len(found) == query.limit:  # a page is full as long as there are more
+            last = found[-1]["startTime"], SlotId(str(found[-1]["_id"]))
+            slots += await self.page(replace(query, after=last, limit=query.limit - len(slots)))
+        return slots
 
     async def active_slots(self, start_from: datetime, start_until: datetime) -> list[TimeSlot]:
         """Return the active slots that start within the two instants, both included, earliest first."""
         query = {"startTime": {"$gte": start_from, "$lte": start_until}, "isActive": True}
         with unanswered_is_unknown():
             found = await self._slots.find(query).sort(_IN_ORDER).to_list(None)
-        return [read_slot(document) for document in found]
+        return self._slot_lists.read(found, read_slot)
 
     async def change_slot(self, slot: TimeSlot, expected: datetime, *, unopened: bool) -> bool:
         """Write what can be edited in a slot, if it still is of the version `expected`."""
@@ -109,7 +116,7 @@ class MongoCatalog:
 
     async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:
         """Return up to `limit` slots whose `settleAt` is not after `until`, the most overdue first."""
-        return [read_slot(document) for document in await _overdue(self._slots, "settleAt", until, limit)]
+        return self._slot_lists.read(await _overdue(self._slots, "settleAt", until, limit), read_slot)
 
     async def settle(self, slot_id: SlotId, expected: datetime, again_at: datetime | None = None) -> None:
         """Take away a slot's `settleAt`, or move it to `again_at`, if it still is `expected`."""
@@ -140,7 +147,7 @@ class MongoCatalog:
 
     async def due_series(self, until: datetime, limit: int) -> list[Series]:
         """Return up to `limit` series whose `nextStart` is not after `until`, earliest first."""
-        return [read_series(document) for document in await _overdue(self._series, "nextStart", until, limit)]
+        return self._series_lists.read(await _overdue(self._series, "nextStart", until, limit), read_series)
 
     async def slots_to_adopt(self, limit: int) -> list[TimeSlot]:
         """Return up to `limit` active slots that repeat but have no series."""
@@ -150,7 +157,7 @@ class MongoCatalog:
                 if len(found) < limit:
                     query = {"recurrence": recurrence, "seriesId": None, "isActive": True}
                     found += await self._slots.find(query).limit(limit - len(found)).to_list(None)
-        return [read_slot(document) for document in found]
+        return self._slot_lists.read(found, read_slot)
 
     async def adopt_slot(self, slot_id: SlotId, series_id: SlotId, number: int) -> None:
         """Make a slot that has no series occurrence `number` of one."""

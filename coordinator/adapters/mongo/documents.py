@@ -4,7 +4,7 @@ Owns the conversion of slots, series, registrations, sessions and participants; 
 up. Reading is more tolerant than writing: fields with a default may be missing, and unknown fields are passed over.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,10 +14,42 @@ from bson import ObjectId
 from coordinator.adapters.mongo.client import Document
 from coordinator.domain.ids import SessionId, UserId, participant_id
 from coordinator.domain.model import Model, Participant, Registration, Series, Session, TimeSlot
+from coordinator.telemetry import get_logger
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
 
+_log = get_logger("documents")
+
 _REFERENCES = ("timeSlotId", "sessionId", "seriesId")
+
+
+class ListReader:
+    """Reads what a query found, and passes over what cannot be read, which is logged once.
+
+    Documents that were put in before there was a validator, or past it, must not keep all others from being seen.
+
+    Args:
+        collection: Its name, for the log.
+    """
+
+    def __init__(self, collection: str) -> None:
+        self._collection = collection
+        self._told: set[str] = set()
+
+    def read(self, found: Sequence[Document], read: Callable[[Document], _AnyModel]) -> list[_AnyModel]:
+        """Return those of the documents that can be read."""
+        models = []
+        for document in found:
+            try:
+                models.append(read(document))
+            except (ValueError, TypeError, KeyError) as error:  # msgspec.ValidationError is a ValueError
+                self._tell(str(document.get("_id")), error)
+        return models
+
+    def _tell(self, key: str, error: Exception) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            _log.error("document_unreadable", collection=self._collection, id=key, error=str(error))
 
 
 def slot_document(slot: TimeSlot) -> Document:

@@ -47,7 +47,8 @@ reached over Socket.IO. This is everything else.
 - Lists come in pages: `next`, where there is one, is the `cursor` of the following page.
 - `POST` is safe to repeat under an `Idempotency-Key`; every other method is safe to repeat anyway.
 - `HEAD` works where `GET` does.
-- Whatever is refused is answered with a problem (RFC 9457) whose `code` tells what it is, and has changed nothing.
+- Whatever is refused is answered with a problem (RFC 9457) whose `code` tells what it is, and has changed nothing;
+  except `unavailable`, where repeating finds out, or does the rest.
 """
 _TAGS = {
     Tag.TIME_SLOTS: "What is offered.",
