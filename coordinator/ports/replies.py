@@ -32,3 +32,6 @@ class Replies(Protocol):
 
     async def keep(self, key: str, reply: Reply) -> None:
         """Keep the reply to the request under `key`."""
+
+    async def release(self, key: str) -> None:
+        """Forget the request under `key`, so that another may come, unless its reply is kept; harmless to repeat."""

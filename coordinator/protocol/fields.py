@@ -134,8 +134,8 @@ IdempotencyKey = Annotated[
         max_length=255,
         description=(
             "Makes the request safe to repeat for a day: under the same key the same request gets the same answer, "
-            "and does nothing again. A new key for each new request, also for one that corrects a refused one; a UUID "
-            "will do."
+            "and does nothing again. A new key for each new request; a UUID will do. One that was refused has not used "
+            "up its key."
         ),
         extra={"must_be": "1 to 255 visible ASCII characters, given once"},
     ),

@@ -91,6 +91,7 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "record_attendance": lambda database: MongoBookings(database).record_attendance(new_slot_id(), {ANNA}),
     "remember": lambda database: MongoReplies(database).remember("key", "fingerprint", NOON),
     "keep": lambda database: MongoReplies(database).keep("key", Reply(status=204, headers={}, body=b"")),
+    "release": lambda database: MongoReplies(database).release("key"),
     "beat": lambda database: MongoLiveness(database).beat(NodeId("a"), NOON),
     "heartbeats": lambda database: MongoLiveness(database).heartbeats(),
     "forget": lambda database: MongoLiveness(database).forget(NodeId("a")),

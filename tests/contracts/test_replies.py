@@ -59,3 +59,19 @@ async def test_among_simultaneous_requests_one_is_new(replies: Replies) -> None:
     assert outcomes.count(None) == 1
     first = Remembered(fingerprint=f"{outcomes.index(None)}")
     assert all(outcome in (None, first) for outcome in outcomes)
+
+
+async def test_a_key_that_is_released_makes_room_for_another(replies: Replies) -> None:
+    await replies.remember("key", "first", NOON)
+    await replies.remember("another key", "first", NOON)
+    for _ in range(2):
+        await replies.release("key")
+    assert await replies.remember("key", "second", NOON) is None
+    assert await replies.remember("another key", "second", NOON) == Remembered(fingerprint="first")
+
+
+async def test_the_key_of_what_has_been_answered_is_not_released(replies: Replies) -> None:
+    await replies.remember("key", "first", NOON)
+    await replies.keep("key", REPLY)
+    await replies.release("key")
+    assert await replies.remember("key", "first", NOON) == Remembered(fingerprint="first", reply=REPLY)

@@ -108,6 +108,15 @@ async def test_what_was_refused_may_be_tried_again(api: HttpApi) -> None:
     assert "Idempotency-Replayed" not in answer.headers
 
 
+async def test_what_was_refused_may_be_put_right_under_its_key(api: HttpApi) -> None:
+    wrong = terms(api.world) | {"minParticipants": 9}
+    check_problem(await api.call("POST", "/time-slots", wrong, headers=_KEY), 422, "invalid_request", "minParticipants")
+    right = await api.call("POST", "/time-slots", wrong | {"minParticipants": 3}, headers=_KEY)
+    assert right.status == 201
+    assert await _offered(api) == [right.json["id"]]
+    check_problem(await api.call("POST", "/time-slots", wrong, headers=_KEY), 422, "invalid_request", "Idempotency-Key")
+
+
 async def test_a_malformed_request_uses_up_no_key(api: HttpApi) -> None:
     check_problem(await api.call("POST", "/time-slots", {}, headers=_KEY), 422, "invalid_request", "targetLanguageCode")
     assert (await api.call("POST", "/time-slots", terms(api.world), headers=_KEY)).status == 201

@@ -28,3 +28,10 @@ class MemoryReplies:
         known = self._requests.get(key)
         if known is not None:
             self._requests[key] = replace(known, reply=reply)
+
+    async def release(self, key: str) -> None:
+        """Forget the request under `key`, unless its reply is kept."""
+        await asyncio.sleep(0)
+        known = self._requests.get(key)
+        if known is not None and known.reply is None:
+            del self._requests[key]

@@ -40,6 +40,11 @@ class MongoReplies:
         with unanswered_is_unknown():
             await self._replies.update_one({"_id": key}, {"$set": values})
 
+    async def release(self, key: str) -> None:
+        """Forget the request under `key`, unless its reply is kept."""
+        with unanswered_is_unknown():
+            await self._replies.delete_one({"_id": key, "status": None})  # null, or missing
+
 
 def _read(document: Document) -> Remembered:
     if "status" not in document:

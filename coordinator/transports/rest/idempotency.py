@@ -12,7 +12,7 @@ from http import HTTPStatus
 import msgspec
 from msgspec.structs import replace
 
-from coordinator.domain.errors import InvalidRequestError
+from coordinator.domain.errors import CoordinatorError, InvalidRequestError
 from coordinator.domain.ids import UserId
 from coordinator.ports.clock import Clock
 from coordinator.ports.journal import OutcomeUnknownError
@@ -72,7 +72,14 @@ class Idempotency:
             raise InvalidRequestError(message, field="Idempotency-Key")
         if before is not None and before.reply is not None:
             return replace(before.reply, headers={**before.reply.headers, REPLAYED: "true"})
-        reply = await run()
+        try:
+            reply = await run()
+        except CoordinatorError as refusal:
+            if not refusal.retryable:
+                # Nothing was done, so the request may come again, put right, under the same key.
+                with suppress(OutcomeUnknownError):
+                    await self._replies.release(keyed.scope)
+            raise
         if reply.status < HTTPStatus.MULTIPLE_CHOICES:
             # It is done, and says so; should the request be repeated, it runs again and finds it done.
             with suppress(OutcomeUnknownError):
