@@ -20,6 +20,7 @@ from coordinator.domain.slots import (
     given,
     later_version,
     merged,
+    offered_slot,
 )
 
 
@@ -49,24 +50,8 @@ def adopted_series(slot: TimeSlot, now: datetime) -> Series:
     Raises:
         InvalidRequestError: Its time zone does not exist.
     """
-    assert slot.recurrence is not None
-    anchor = anchor_for(slot.start_time, slot.recurrence, slot.timezone, 0)
-    return Series(
-        id=slot.id,
-        target_language_code=slot.target_language_code,
-        level=slot.level,
-        anchor=anchor,
-        duration_minutes=slot.duration_minutes,
-        max_participants=slot.max_participants,
-        min_participants=slot.min_participants,
-        recurrence=slot.recurrence,
-        timezone=slot.timezone,
-        is_active=True,
-        created_at=now,
-        updated_at=now,
-        next_number=1,
-        next_start=start_of(anchor, slot.recurrence, slot.timezone, 1),
-    )
+    series = offered_series(_terms(slot, slot.start_time), slot.id, now)
+    return replace(series, next_number=1, next_start=occurrence_start(series, 1))
 
 
 def occurrence(series: Series, number: int, now: datetime) -> TimeSlot:
@@ -76,22 +61,8 @@ def occurrence(series: Series, number: int, now: datetime) -> TimeSlot:
     """
     is_first = number == 0 and series.next_number == 0 and series.pending is None
     start = series.next_start if is_first and series.next_start is not None else occurrence_start(series, number)
-    return TimeSlot(
-        id=occurrence_id(series.id, number),
-        target_language_code=series.target_language_code,
-        level=series.level,
-        start_time=start,
-        duration_minutes=series.duration_minutes,
-        is_active=True,
-        created_at=now,
-        updated_at=now,
-        max_participants=series.max_participants,
-        min_participants=series.min_participants,
-        recurrence=series.recurrence,
-        timezone=series.timezone,
-        series_id=series.id,
-        series_number=number,
-    )
+    slot = offered_slot(_terms(series, start), occurrence_id(series.id, number), now)
+    return replace(slot, series_id=series.id, series_number=number)
 
 
 def occurrence_start(series: Series, number: int) -> datetime:
@@ -192,3 +163,18 @@ def _edited_anchor(series: Series, slot: TimeSlot, changes: SlotChanges, now: da
     elif changes.timezone is None and start == occurrence_start(series, slot.series_number):
         return series.anchor  # also where the clocks skip the wall-clock time, so that `start` does not show it
     return anchor_for(start, series.recurrence, changes.timezone or series.timezone, slot.series_number)
+
+
+def _terms(source: TimeSlot | Series, start: datetime) -> SlotTerms:
+    """Return what a slot that repeats, or a series, offers at `start`."""
+    assert source.recurrence is not None
+    return SlotTerms(
+        target_language_code=source.target_language_code,
+        level=source.level,
+        start_time=start,
+        duration_minutes=source.duration_minutes,
+        max_participants=source.max_participants,
+        min_participants=source.min_participants,
+        recurrence=source.recurrence,
+        timezone=source.timezone,
+    )

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from coordinator.domain.errors import InvalidRequestError, SessionEndedError, SlotInactiveError, SlotOverError
+from coordinator.domain.ids import SlotId
 from coordinator.domain.model import DURATIONS_MINUTES, Language, Level, Recurrence, Series, SlotChanges, TimeSlot
 from coordinator.domain.recurrence import zone
 
@@ -35,6 +36,24 @@ class SlotTerms(msgspec.Struct, frozen=True, kw_only=True):
     min_participants: int = 2
     recurrence: Recurrence = Recurrence.ONCE
     timezone: str = "UTC"
+
+
+def offered_slot(terms: SlotTerms, slot_id: SlotId, now: datetime) -> TimeSlot:
+    """Return the slot that `terms` are offered as."""
+    return TimeSlot(
+        id=slot_id,
+        target_language_code=terms.target_language_code,
+        level=terms.level,
+        start_time=terms.start_time,
+        duration_minutes=terms.duration_minutes,
+        is_active=True,
+        created_at=now,
+        updated_at=now,
+        max_participants=terms.max_participants,
+        min_participants=terms.min_participants,
+        recurrence=terms.recurrence,
+        timezone=terms.timezone,
+    )
 
 
 def check_terms(terms: SlotTerms | TimeSlot | Series) -> None:

@@ -25,6 +25,7 @@ from coordinator.domain.slots import (
     check_terms,
     edited,
     is_empty,
+    offered_slot,
     whole_milliseconds,
 )
 from coordinator.ports.bookings import Bookings
@@ -86,13 +87,12 @@ class Offering:
         """
         terms = replace(terms, start_time=whole_milliseconds(terms.start_time))
         with silence_is_unavailable():
-            existing = await self._catalog.slot(slot_id)
-            if existing is not None:
-                return existing  # also if it could not be offered any more, because its start has passed
-            check_terms(terms)
-            check_start(terms.start_time, self._clock.now())
-            await (self._add_once if terms.recurrence is Recurrence.ONCE else self._add_series)(terms, slot_id)
-            return await self._slot(slot_id)
+            # One that is there may have been offered by the same request, even if its start has passed by now.
+            if await self._catalog.slot(slot_id) is None:
+                check_terms(terms)
+                check_start(terms.start_time, self._clock.now())
+                await (self._add_once if terms.recurrence is Recurrence.ONCE else self._add_series)(terms, slot_id)
+            return await self.slot(slot_id)
 
     async def slot(self, slot_id: SlotId) -> TimeSlot:
         """Return a slot.
@@ -173,21 +173,7 @@ class Offering:
             return await self._deactivate_one(slot_id, expected)
 
     async def _add_once(self, terms: SlotTerms, slot_id: SlotId) -> None:
-        now = self._clock.now()
-        slot = TimeSlot(
-            id=slot_id,
-            target_language_code=terms.target_language_code,
-            level=terms.level,
-            start_time=terms.start_time,
-            duration_minutes=terms.duration_minutes,
-            is_active=True,
-            created_at=now,
-            updated_at=now,
-            max_participants=terms.max_participants,
-            min_participants=terms.min_participants,
-            recurrence=terms.recurrence,
-            timezone=terms.timezone,
-        )
+        slot = offered_slot(terms, slot_id, self._clock.now())
         try:
             await self._catalog.add_slot(slot)
         except KeyError:
@@ -225,7 +211,7 @@ class Offering:
         else:
             raise _too_busy()
         await self._settlement.settle(slot_id)
-        return await self._slot(slot_id)
+        return await self.slot(slot_id)
 
     async def _edit_series(self, slot_id: SlotId, changes: SlotChanges, expected: datetime | None) -> TimeSlot:
         for _ in range(ATTEMPTS):
@@ -244,7 +230,7 @@ class Offering:
         if changes.is_active is False:
             _log.info("series_stopped", series=series.id)
         await self._occurrences.bring_up(series.id)
-        return await self._slot(slot_id)
+        return await self.slot(slot_id)
 
     async def _check_seats(self, series: Series, max_participants: int) -> None:
         for slot in await self._occurrences.coming(series.id):
