@@ -37,6 +37,7 @@ from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import connect
 from coordinator.adapters.mongo.embedded import running_url
 from coordinator.adapters.mongo.ids import ObjectIds
+from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.events import Role
 from coordinator.domain.ids import SlotId, UserId
@@ -196,7 +197,7 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
     url = running_url(server.data_dir)
     assert url is not None
     database = connect(url, "conversation")
-    catalog, bookings = MongoCatalog(database), MongoBookings(database)
+    catalog, bookings, journal = MongoCatalog(database), MongoBookings(database), MongoJournal(database)
     ids, now = ObjectIds(), SystemClock().now()
     slots = []
     for number in range(rooms):
@@ -227,6 +228,8 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
         for slot_id in slots:
             # Another process opens it: there is nothing to wait for but the database.
             while (found := await catalog.slot(slot_id)) is None or found.session_id is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            while not await journal.events_after(found.session_id, 0, 1):  # named before it is opened
                 await asyncio.sleep(0.05)
             sessions.append(str(found.session_id))
     await database.close()

@@ -18,6 +18,7 @@ from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database, connect
 from coordinator.adapters.mongo.embedded import running_url
 from coordinator.adapters.mongo.ids import ObjectIds
+from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.events import Role
 from coordinator.domain.ids import SessionId, SlotId, UserId
@@ -167,6 +168,9 @@ class ServerProcess:
                 )
             await catalog.add_slot(slot)
             async with asyncio.timeout(10):
+                # The slot names its session before the session is opened; it can be joined once its log has begun.
                 while (found := await catalog.slot(slot.id)) is None or found.session_id is None:
+                    await SystemClock().sleep(0.02)
+                while not await MongoJournal(database).events_after(found.session_id, 0, 1):
                     await SystemClock().sleep(0.02)
             return found.session_id
