@@ -19,6 +19,8 @@ from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import connect
+from coordinator.adapters.mongo.commit_stream import MongoCommitStream
+from coordinator.adapters.mongo.consumers import MongoConsumers
 from coordinator.adapters.mongo.embedded import EmbeddedServer
 from coordinator.adapters.mongo.ids import ObjectIds
 from coordinator.adapters.mongo.journal import MongoJournal
@@ -31,6 +33,8 @@ from coordinator.domain.ids import NodeId
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.catalog import Catalog
 from coordinator.ports.clock import Clock
+from coordinator.ports.commit_stream import CommitStream
+from coordinator.ports.consumers import Consumers
 from coordinator.ports.identity import IdSource, TokenVerifier
 from coordinator.ports.journal import Journal, OutcomeUnknownError
 from coordinator.ports.liveness import Liveness
@@ -38,10 +42,12 @@ from coordinator.ports.projections import Projections
 from coordinator.ports.replies import Replies
 from coordinator.services.background import BackgroundTasks, every
 from coordinator.services.booking import Booking
+from coordinator.services.feed import Feed
 from coordinator.services.moderation import Moderation
 from coordinator.services.occurrences import Occurrences
 from coordinator.services.offering import Offering
 from coordinator.services.openings import Openings, SessionRules
+from coordinator.services.overview import Overview
 from coordinator.services.participation import Participation
 from coordinator.services.projector import Projector
 from coordinator.services.reader import Reader
@@ -49,6 +55,7 @@ from coordinator.services.recordings import Recordings
 from coordinator.services.recovery import Recovery
 from coordinator.services.rooms import Rooms
 from coordinator.services.settlement import Settlement
+from coordinator.services.watching import Watching
 from coordinator.settings import Settings, SettingsError
 from coordinator.telemetry import get_logger
 from coordinator.transports.rest.api import ApiServices, RestApi
@@ -56,6 +63,9 @@ from coordinator.transports.rest.problems import connection_logger, problem_midd
 from coordinator.transports.socketio.fanout import Fanout
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
+from coordinator.transports.socketio.moderation import ModerationNamespace
+from coordinator.transports.socketio.namespace import Surroundings
+from coordinator.transports.socketio.recording import RecordingNamespace
 from coordinator.transports.socketio.rooms import RoomsNamespace
 from coordinator.transports.socketio.server import EventServer
 from coordinator.transports.web.pages import PageRoutes
@@ -64,6 +74,8 @@ _TICK_SECONDS = 1.0
 """How often slots are looked at: a session opens within 2 s of being due (SPEC section 2)."""
 _OCCURRENCES_SECONDS = 10.0
 """How often it is looked whether a series needs another slot; they are made two weeks ahead."""
+_RECONNECT_AFTER_MS = (500, 2000)
+"""How long clients are to wait before they come back from a server that stops: not all at once."""
 _DEPARTURE_SECONDS = 5.0
 """How long a stopping process may take to write down that its participants are gone."""
 
@@ -80,6 +92,8 @@ class Ports:
     bookings: Bookings
     replies: Replies
     liveness: Liveness
+    commit_stream: CommitStream
+    consumers: Consumers
     clock: Clock
     ids: IdSource
     tokens: TokenVerifier
@@ -95,12 +109,13 @@ class Coordinator:
         self._loops = BackgroundTasks()
         self._errands = BackgroundTasks()
         self._projector = Projector(ports.projections, ports.clock)
+        fanout = Fanout()
         self.rooms = Rooms(
             ports.journal,
             ports.clock,
             ports.ids,
             self._projector,
-            Fanout(),
+            fanout,
             self._errands,
             settings.limits.pending_commands,
         )
@@ -112,6 +127,14 @@ class Coordinator:
             require_registration=settings.session.require_registration,
             replay_limit=settings.limits.replay_events,
         )
+        self._watching = Watching(
+            self.rooms,
+            ports.journal,
+            ports.clock,
+            replay_limit=settings.limits.replay_events,
+            most_sessions=settings.limits.watched_sessions,
+        )
+        self._overview = Overview(self.rooms, ports.projections, fanout, ports.clock, self._errands)
         self.settlement = Settlement(ports.catalog, ports.bookings, self.rooms, ports.clock, self._errands)
         self.rooms.on_ended(self.settlement.session_ended)
         self.openings = Openings(
@@ -128,6 +151,17 @@ class Coordinator:
         )
         self.reader = Reader(self.rooms, ports.journal, ports.projections, ports.bookings)
         self.occurrences = Occurrences(ports.catalog, ports.bookings, self.settlement, ports.clock)
+        self._moderation = Moderation(self.rooms)
+        self._recordings = Recordings(self.rooms, self.reader, settings.recording.allowed_hosts)
+        self.feed = Feed(
+            ports.commit_stream,
+            ports.consumers,
+            ports.journal,
+            ports.projections,
+            self.rooms,
+            ports.clock,
+            self._loops,
+        )
         self._api = self._make_api()
         self._connections, self._sockets = self._make_sockets()
 
@@ -139,8 +173,8 @@ class Coordinator:
             ),
             booking=Booking(ports.catalog, ports.bookings, self.reader, ports.clock, ports.ids),
             reader=self.reader,
-            moderation=Moderation(self.rooms, self.reader),
-            recordings=Recordings(self.rooms, self.reader, self.settings.recording.allowed_hosts),
+            moderation=self._moderation,
+            recordings=self._recordings,
         )
         return RestApi(
             services,
@@ -160,8 +194,13 @@ class Coordinator:
             self.settings.server.cors_origins, self.settings.limits.message_bytes, connections.await_handshake
         )
         connections.attach(server)
-        namespace = RoomsNamespace(connections, self.participation, clock, limits, self._errands.start)
-        server.serve_namespace(namespace, namespace)
+        surroundings = Surroundings(connections, clock, self._errands.start)
+        for namespace in (
+            RoomsNamespace(surroundings, self.participation, limits.signal_bytes),
+            ModerationNamespace(surroundings, self._moderation, self._watching, self._overview),
+            RecordingNamespace(surroundings, self.feed, self._recordings),
+        ):
+            server.serve_namespace(namespace, namespace)
         return connections, server
 
     def web_application(self) -> web.Application:
@@ -190,11 +229,14 @@ class Coordinator:
         self._loops.start(every(clock, _TICK_SECONDS, self.settlement.settle_due, "settlement"), "settlement")
         self._loops.start(every(clock, _OCCURRENCES_SECONDS, self.occurrences.make_due, "occurrences"), "occurrences")
         self._loops.start(every(clock, _TICK_SECONDS, self.recovery.sweep, "sweep"), "sweep")
+        self._loops.start(every(clock, _TICK_SECONDS, self._overview.look, "overview"), "overview")
+        self._loops.start(self.feed.run(), "feed")
         self._loops.start(every(clock, beat_seconds, self.recovery.beat, "heartbeat"), "heartbeat")
 
     async def stop(self) -> None:
         """Let everyone go, write down that they are gone, and stop."""
-        self._connections.drain()
+        self._connections.drain(_reconnect_after_ms)
+        await self.feed.stop()
         await self._sockets.close_all()
         all_departed = await self._errands.wait_idle(_DEPARTURE_SECONDS)
         await self._errands.stop()
@@ -203,6 +245,11 @@ class Coordinator:
             if all_departed:  # otherwise the silence of this node tells others, or its next start, to let them go
                 await self.recovery.stop()
         await self._loops.stop()
+
+
+def _reconnect_after_ms() -> int:
+    least, most = _RECONNECT_AFTER_MS
+    return least + secrets.randbelow(most - least + 1)
 
 
 def _rules(settings: Settings) -> SessionRules:
@@ -275,6 +322,8 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
             bookings=MongoBookings(database),
             replies=MongoReplies(database),
             liveness=MongoLiveness(database),
+            commit_stream=MongoCommitStream(database),
+            consumers=MongoConsumers(database),
             clock=clock,
             ids=ObjectIds(),
             tokens=tokens,

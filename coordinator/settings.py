@@ -52,6 +52,7 @@ Bytes = Annotated[int, Meta(ge=1, le=1_073_741_824, title="a whole number of byt
 Rate = Annotated[float, Meta(gt=0, le=1_000_000, title="a number per second, above 0, at most 1000000")]
 Count = Annotated[int, Meta(ge=1, le=10_000_000, title="a whole number from 1 to 10000000")]
 CountOrNone = Annotated[int, Meta(ge=0, le=10_000_000, title="a whole number from 0 to 10000000")]
+Days = Annotated[int, Meta(ge=30, le=36_500, title="a whole number of days from 30 to 36500")]
 Level = Annotated[Literal["debug", "info", "warning", "error"], Meta(title="`debug`, `info`, `warning` or `error`")]
 Format = Annotated[Literal["auto", "console", "json"], Meta(title="`auto`, `console` or `json`")]
 
@@ -104,6 +105,12 @@ class MongoSettings(_Section, frozen=True, kw_only=True):
     durable: Annotated[Flag, _doc("Embedded server: sync to disk on every commit; false is for tests only.")] = True
 
 
+class JournalSettings(_Section, frozen=True, kw_only=True):
+    """How long what has happened is kept."""
+
+    retention_days: Annotated[Days, _doc("How long the journal of a session, and with it the consents, is kept.")] = 30
+
+
 class RedisSettings(_Section, frozen=True, kw_only=True):
     """How several coordinators hear of each other's commits."""
 
@@ -148,10 +155,13 @@ class LimitsSettings(_Section, frozen=True, kw_only=True):
     command_burst: Annotated[Count, _doc("Commands per connection at once.")] = 40
     signals_per_second: Annotated[Rate, _doc("Signals per connection, sustained.")] = 60.0
     signal_burst: Annotated[Count, _doc("Signals per connection at once.")] = 200
+    acks_per_second: Annotated[Rate, _doc("Acks of a recorder's connection, sustained.")] = 1000.0
+    ack_burst: Annotated[Count, _doc("Acks of a recorder's connection at once.")] = 2000
     send_buffer_bytes: Annotated[Bytes, _doc("What may wait for a client that reads too slowly.")] = 1_048_576
     connections_per_user: Annotated[Count, _doc("Open connections of one user.")] = 8
     handshake_seconds: Annotated[PositiveSeconds, _doc("How long a connection may stay unauthenticated.")] = 5.0
     pending_commands: Annotated[Count, _doc("Commands that may wait to be stored; more are `unavailable`.")] = 10_000
+    watched_sessions: Annotated[Count, _doc("Sessions one connection of a moderator may watch.")] = 100
     replay_events: Annotated[CountOrNone, _doc("Missed events replayed one by one; more become a snapshot.")] = 500
 
 
@@ -169,6 +179,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     server: ServerSettings = ServerSettings()
     mongo: MongoSettings = MongoSettings()
+    journal: JournalSettings = JournalSettings()
     redis: RedisSettings = RedisSettings()
     auth: AuthSettings = AuthSettings()
     session: SessionSettings = SessionSettings()

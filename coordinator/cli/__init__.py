@@ -1,11 +1,11 @@
-"""The `coordinator` command (SPEC section 5): serve, token, demo, watch, doctor, verify.
+"""The `coordinator` command (SPEC section 5): serve, token, demo, watch, doctor, verify, erase, consumers.
 
 Owns arguments, output and exit codes: 0 done, 1 failed or found something wrong, 2 wrong arguments or settings.
 """
 
 import typer
 
-from coordinator.cli import demo, doctor, serve, token, verify, watch
+from coordinator.cli import consumers, demo, doctor, erase, serve, token, verify, watch
 
 app = typer.Typer(
     name="coordinator",
@@ -20,6 +20,8 @@ app.command("demo")(demo.demo)
 app.command("watch")(watch.watch)
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)
+app.command("erase")(erase.erase)
+app.command("consumers")(consumers.consumers)
 
 
 def main() -> None:

@@ -71,6 +71,7 @@ class DemoOffer(NamedTuple):
     session_id: SessionId | None
     tokens: dict[str, str]
     moderator_token: str
+    recorder_token: str
 
 
 class _Page(msgspec.Struct):
@@ -106,6 +107,7 @@ async def offer_demo(address: str, tokens: Hs256Tokens) -> DemoOffer:
         session_id,
         {user: _token(tokens, user) for user in users},
         tokens.issue(UserId("demo-moderator"), Role.MODERATOR, ttl_seconds=_TOKEN_SECONDS),
+        tokens.issue(UserId("demo-recorder"), Role.RECORDER, ttl_seconds=_TOKEN_SECONDS),
     )
 
 
@@ -187,7 +189,8 @@ def describe_demo(offer: DemoOffer, address: str) -> None:
         for user, token in list(offer.tokens.items())[:2]:
             out.print(f"  {user}: {shown}/#session={offer.session_id}&token={token}", soft_wrap=True)
     out.print("\nTokens (12 h):")
-    for user, token in [*offer.tokens.items(), ("demo-moderator", offer.moderator_token)]:
+    others = [("demo-moderator", offer.moderator_token), ("demo-recorder", offer.recorder_token)]
+    for user, token in [*offer.tokens.items(), *others]:
         out.print(f"  {user}  {token}", soft_wrap=True)
     words = ", ".join(series.words for series in _SERIES)
     out.print(f"\nAlso on offer: {words}. The HTTP interface: {shown}/docs", soft_wrap=True)

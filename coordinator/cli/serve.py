@@ -47,7 +47,8 @@ def serve(
 
         def ready(coordinator: application.Coordinator, address: str) -> None:
             out.print(
-                f"Coordinator [bold]ready[/] at [bold]{plain(address)}/[/]  (Socket.IO namespace /rooms; Ctrl-C stops)",
+                f"Coordinator [bold]ready[/] at [bold]{plain(address)}/[/]  "
+                "(Socket.IO: /rooms, /moderation, /recording; Ctrl-C stops)",
                 soft_wrap=True,
             )
             if demo:

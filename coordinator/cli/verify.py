@@ -27,7 +27,11 @@ def verify(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Prove that every session's journal is unaltered and that the documents say what it says."""
+    """Prove that every session's journal is unaltered and that the documents say what it says.
+
+    A journal is never repaired. Nor are documents of a session whose journal is not what it was, or ends before what a
+    document has seen: they may be the only trace of what is gone. Whoever knows better deletes them by hand first.
+    """
     if session is not None and not is_object_id(session):
         raise typer.BadParameter("a session id has 24 hexadecimal digits")
     with told_failures():
@@ -57,4 +61,4 @@ async def _verify(settings: Settings, session: SessionId | None, *, repair: bool
 def _tell(verdict: Verdict) -> None:
     for flaw in verdict.flaws:
         mark = "[green]repaired[/]" if verdict.repaired else "[bold red]flaw[/]"
-        out.print(f"{mark} session {flaw.session_id} seq {flaw.seq}: {plain(flaw.problem)}", soft_wrap=True)
+        out.print(f"{mark} session {plain(flaw.session_id)} seq {flaw.seq}: {plain(flaw.problem)}", soft_wrap=True)

@@ -112,6 +112,13 @@ class AttachRecording(_Command, frozen=True, kw_only=True):
     start_time: datetime
 
 
+class EraseUser(_Command, frozen=True, kw_only=True):
+    """Let a pseudonym stand for a user from now on, in a session that is over."""
+
+    user_id: UserId
+    actor: Actor = SYSTEM
+
+
 Command: TypeAlias = (
     OpenSession
     | JoinSession
@@ -125,5 +132,6 @@ Command: TypeAlias = (
     | RemoveParticipant
     | SetRecording
     | AttachRecording
+    | EraseUser
 )
 """Anything that can be asked of a session."""

@@ -1,4 +1,4 @@
-"""`decide(state, command, now) -> events`: what a command makes happen, or why it may not.
+"""`decide(state, command, now, salt) -> events`: what a command makes happen, or why it may not.
 
 Owns every rule of SPEC section 2 that concerns one session. Pure: the clock and all facts come in as arguments. An
 empty answer means that what was asked for already is. A refusal is an exception of `errors`; then nothing has happened.
@@ -14,6 +14,7 @@ from coordinator.domain.commands import (
     Command,
     DisconnectParticipant,
     EndSession,
+    EraseUser,
     JoinSession,
     LeaveSession,
     MuteParticipant,
@@ -26,6 +27,7 @@ from coordinator.domain.commands import (
 from coordinator.domain.deadlines import next_due, span
 from coordinator.domain.errors import (
     CoordinatorError,
+    InvalidRequestError,
     NotInSessionError,
     NotRegisteredError,
     RecordingNotPermittedError,
@@ -51,12 +53,15 @@ from coordinator.domain.events import (
     RecordingConsentRevoked,
     RecordingDisabled,
     RecordingEnabled,
+    Role,
     SessionEnded,
     SessionOpened,
+    UserErased,
 )
 from coordinator.domain.evolve import evolve
 from coordinator.domain.ids import ConnectionId, SessionId, UserId
 from coordinator.domain.model import EndReason
+from coordinator.domain.pseudonyms import is_pseudonym
 from coordinator.domain.recording import permission_changes
 from coordinator.domain.state import ParticipantState, SessionState
 from coordinator.domain.transitions import Presence
@@ -69,9 +74,10 @@ class Decision:
     commit as its cause.
     """
 
-    def __init__(self, session_id: SessionId, state: SessionState | None, now: datetime) -> None:
+    def __init__(self, session_id: SessionId, state: SessionState | None, now: datetime, salt: str) -> None:
         self.session_id = session_id
         self.state = state
+        self._salt = salt
         # Another node's clock may run ahead of ours; the log's times never run backwards.
         self.now = now if state is None else max(now, state.updated_at)
         self.events: list[Event] = []
@@ -91,10 +97,21 @@ class Decision:
 
     def _append(self, actor: Actor, body: EventBody) -> SessionState:
         seq = 1 if self.state is None else self.state.seq + 1
-        event = Event(session_id=self.session_id, seq=seq, at=self.now, actor=actor, body=body)
+        salt = self._salt if self._introduces_someone(actor, body) else None
+        event = Event(session_id=self.session_id, seq=seq, at=self.now, actor=actor, body=body, salt=salt)
         self.state = evolve(self.state, event)
         self.events.append(event)
         return self.state
+
+    def _introduces_someone(self, actor: Actor, body: EventBody) -> bool:
+        """Tell whether an event names a user who has no salt in this session, and none because it is an old one."""
+        if isinstance(body, ParticipantJoined):
+            user = body.user_id
+        elif actor.role is Role.SYSTEM:
+            return False
+        else:
+            user = actor.user_id
+        return (self.state is None or user not in self.state.participants) and not is_pseudonym(user)
 
     def advance_time(self) -> None:
         """Let everything happen that has fallen due."""
@@ -102,7 +119,7 @@ class Decision:
             self.say(SYSTEM, due[1])
 
 
-def decide(session_id: SessionId, state: SessionState | None, command: Command, now: datetime) -> Decision:
+def decide(session_id: SessionId, state: SessionState | None, command: Command, now: datetime, salt: str) -> Decision:
     """Decide what `command` makes happen to `state` at `now`.
 
     What had fallen due before `now` must have been decided first (`AdvanceTime`), so that a refusal cannot undo it.
@@ -114,6 +131,7 @@ def decide(session_id: SessionId, state: SessionState | None, command: Command, 
         state: Its state, None if it has not been opened.
         command: What is asked.
         now: The time, aware UTC in milliseconds.
+        salt: For the user whom this command introduces, if it does: 32 random hex digits that nobody else has had.
 
     Returns:
         The events, in order, and the state after them. No events: nothing to change.
@@ -121,7 +139,7 @@ def decide(session_id: SessionId, state: SessionState | None, command: Command, 
     Raises:
         CoordinatorError: The command is refused; nothing has happened.
     """
-    decision = Decision(session_id, state, now)
+    decision = Decision(session_id, state, now, salt)
     if isinstance(command, OpenSession):
         _open(decision, command)
     else:
@@ -144,13 +162,15 @@ _REFUSED_WHEN_ENDED: dict[type[Any], type[CoordinatorError] | None] = {
     RemoveParticipant: SessionEndedError,
     SetRecording: SessionEndedError,
 }
-"""What each command gets from an ended session; None: it already is as asked. `AttachRecording` is still heard."""
+"""What each command gets from an ended session; None: it already is as asked."""
+_HEARD_WHEN_ENDED = (AttachRecording, EraseUser)
+"""What an ended session still decides on."""
 
 
 def _admit(state: SessionState | None, command: Command) -> SessionState | None:
     if state is None:
         raise SessionNotOpenError("this session has not been opened yet")
-    if state.is_live or isinstance(command, AttachRecording):
+    if state.is_live or isinstance(command, _HEARD_WHEN_ENDED):
         return state
     refusal = _REFUSED_WHEN_ENDED[type(command)]
     if refusal is not None:
@@ -180,6 +200,8 @@ def _open(decision: Decision, command: OpenSession) -> None:
 
 def _join(decision: Decision, state: SessionState, command: JoinSession) -> None:
     user = command.actor.user_id
+    if is_pseudonym(user):
+        raise InvalidRequestError("ids of this form stand for users who were erased; no one can join under one")
     participant = state.participants.get(user)
     if participant is not None and participant.presence is Presence.REMOVED:
         raise RemovedError("a moderator removed you from this session")
@@ -283,6 +305,8 @@ def _attach(decision: Decision, state: SessionState, command: AttachRecording) -
     participant = state.participants.get(command.user_id)
     if participant is None:
         raise RecordingNotPermittedError(f"{command.user_id} was never in this session")
+    if is_pseudonym(command.user_id):
+        raise RecordingNotPermittedError(f"{command.user_id} was erased")
     if any(known.user_id == command.user_id and known.url == command.url for known in state.recordings):
         return
     start_time = command.start_time.replace(microsecond=command.start_time.microsecond // 1000 * 1000)
@@ -290,6 +314,18 @@ def _attach(decision: Decision, state: SessionState, command: AttachRecording) -
     if start_time > decision.now or not any(interval.contains(start_time) for interval in participant.recordable):
         raise RecordingNotPermittedError(f"{command.user_id} could not be recorded at that startTime")
     decision.say(command.actor, RecordingAttached(user_id=command.user_id, url=command.url, start_time=start_time))
+
+
+def _erase(decision: Decision, state: SessionState, command: EraseUser) -> None:
+    if state.is_live:
+        raise InvalidRequestError("a user can be erased from a session only when it is over", field="userId")
+    if command.user_id not in state.participants or is_pseudonym(command.user_id):
+        return
+    if command.user_id not in state.aliases:
+        raise InvalidRequestError(
+            "this session was written before users had salts: its hash chain covers the id itself", field="userId"
+        )
+    decision.say(command.actor, UserErased(user_id=command.user_id))
 
 
 _HANDLERS: dict[type[Any], Callable[[Decision, SessionState, Any], None]] = {
@@ -304,4 +340,5 @@ _HANDLERS: dict[type[Any], Callable[[Decision, SessionState, Any], None]] = {
     RemoveParticipant: _remove,
     SetRecording: _set_recording,
     AttachRecording: _attach,
+    EraseUser: _erase,
 }

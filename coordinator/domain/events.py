@@ -212,6 +212,13 @@ class RecordingAttached(EventBody, frozen=True, kw_only=True):
     start_time: datetime
 
 
+class UserErased(EventBody, frozen=True, kw_only=True):
+    """A user was erased from a session that is over: from then on its log names a pseudonym."""
+
+    kind = "user_erased"
+    user_id: UserId
+
+
 EVENT_TYPES: dict[str, type[EventBody]] = {cls.kind: cls for cls in EventBody.__subclasses__()}
 """Every event body by its kind."""
 
@@ -225,6 +232,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         at: When it was decided, aware UTC in milliseconds; never earlier than its predecessor.
         actor: Who caused it.
         body: What happened.
+        salt: Of the user whom this event introduces, if it introduces one (see `pseudonyms`). Stored, never shown.
     """
 
     session_id: SessionId
@@ -232,3 +240,4 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     actor: Actor
     body: EventBody
+    salt: str | None = None

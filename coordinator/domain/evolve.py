@@ -27,9 +27,11 @@ from coordinator.domain.events import (
     SessionEnded,
     SessionOpened,
     SessionStarted,
+    UserErased,
 )
 from coordinator.domain.ids import UserId
 from coordinator.domain.model import Recording, SessionStatus
+from coordinator.domain.pseudonyms import alias_of, is_pseudonym
 from coordinator.domain.state import Interval, ParticipantState, SessionState
 from coordinator.domain.transitions import IllegalTransitionError, Presence, next_presence, next_status
 
@@ -103,10 +105,20 @@ def _recording_switched(state: SessionState, event: Event, body: Any, _: Session
 
 
 def _existing(state: SessionState, user: UserId, body: EventBody) -> ParticipantState:
-    participant = state.participants.get(user)
+    participant = _known(state, user)
     if participant is None:
         raise IllegalTransitionError(f"{body.kind} concerns {user}, who never joined")
     return participant
+
+
+def _known(state: SessionState, user: UserId) -> ParticipantState | None:
+    participant = state.participants.get(user)
+    if participant is not None or not is_pseudonym(user):
+        return participant
+    # An erasure rewrites a log from its end to its beginning: until it is done, later events name the pseudonym of a
+    # user who joined under the id. That must read like a log that is rewritten altogether.
+    names = (name for name, alias in state.aliases.items() if alias.pseudonym == user)
+    return next((state.participants[name] for name in names), None)
 
 
 def _with_participant(state: SessionState, event: Event, participant: ParticipantState, **changes: Any) -> SessionState:
@@ -115,10 +127,10 @@ def _with_participant(state: SessionState, event: Event, participant: Participan
 
 
 def _joined(state: SessionState, event: Event, body: ParticipantJoined, status: SessionStatus) -> SessionState:
-    before = state.participants.get(body.user_id)
+    before = _known(state, body.user_id)
     presence = next_presence(before.presence if before else Presence.ABSENT, body)
     participant = ParticipantState(
-        user_id=body.user_id,
+        user_id=before.user_id if before else body.user_id,
         presence=presence,
         connection_id=body.connection_id,
         camera_enabled=body.camera_enabled,
@@ -131,7 +143,10 @@ def _joined(state: SessionState, event: Event, body: ParticipantJoined, status: 
         recordable=before.recordable if before else (),
         seq=event.seq,
     )
-    return _with_participant(state, event, participant, status=status, empty_since=None)
+    aliases = state.aliases
+    if event.salt is not None:
+        aliases = {**aliases, body.user_id: alias_of(body.user_id, event.salt)}
+    return _with_participant(state, event, participant, status=status, empty_since=None, aliases=aliases)
 
 
 def _changed(state: SessionState, event: Event, body: Any, **changes: Any) -> SessionState:
@@ -198,6 +213,29 @@ def _attached(state: SessionState, event: Event, body: RecordingAttached, _: Ses
     return replace(changed, recordings=(*state.recordings, recording))
 
 
+def _erased(state: SessionState, event: Event, body: UserErased, _: SessionStatus) -> SessionState:
+    before = _existing(state, body.user_id, body)
+    alias = state.aliases.get(before.user_id)
+    if alias is None:
+        return _changed(state, event, body)  # the id is the pseudonym already, or all that the chain knows
+    after = replace(before, user_id=alias.pseudonym, presence=next_presence(before.presence, body), seq=event.seq)
+    return _session_wide(
+        state,
+        event,
+        participants={
+            participant.user_id: participant
+            for participant in (after if item is before else item for item in state.participants.values())
+        },
+        recordings=tuple(
+            replace(item, user_id=alias.pseudonym, url=alias.text("url", item.url))
+            if item.user_id == before.user_id
+            else item
+            for item in state.recordings
+        ),
+        aliases={user: item for user, item in state.aliases.items() if user != before.user_id},
+    )
+
+
 _EFFECTS: dict[type[EventBody], Callable[[SessionState, Event, Any, SessionStatus], SessionState]] = {
     SessionStarted: _started,
     SessionEnded: _ended,
@@ -214,4 +252,5 @@ _EFFECTS: dict[type[EventBody], Callable[[SessionState, Event, Any, SessionStatu
     RecordingPermitted: _permitted,
     RecordingWithdrawn: _withdrawn,
     RecordingAttached: _attached,
+    UserErased: _erased,
 }

@@ -3,11 +3,19 @@
 A commit holds all events of one decision batch, so it is atomic without a transaction. Its hash covers everything
 else in it and the hash before it (SPEC section 1, events):
 
-    hash = SHA-256( head LF event LF event … )
+    hash = SHA-256( head LF line LF line … )
 
-where `head` is the canonical JSON of `{at, id, prevHash, seq, sessionId}` and each `event` that of
+where `head` is the canonical JSON of `{at, id, prevHash, seq, sessionId}` and each `line` that of an event,
 `{actor, at, data, seq, sessionId, type}`: UTF-8, keys sorted, no spaces, times as RFC 3339 with milliseconds and `Z`.
-The canonical JSON of an event is also what clients receive, so it is made once.
+In a line, every user who has a salt is replaced by a pseudonym (`pseudonyms` says by which); in a log without salts a
+line is the event as it stands. To compute a hash by hand:
+
+1. Go through the session's commits from the first, and note for each `participant_joined` with a `salt` whose it is.
+2. Of each event leave out `salt`, add `sessionId`, replace the users who have a salt and the texts about them, write it
+   canonically: that is its line.
+3. Write the head canonically, put the lines below it, separated by single line feeds, and take SHA-256, in hex.
+
+The canonical JSON of an event as it stands, without its salt, is what clients receive; it is made once.
 """
 
 import hashlib
@@ -19,6 +27,7 @@ import msgspec
 
 from coordinator.domain.events import EVENT_TYPES, Actor, Event, EventBody, Role
 from coordinator.domain.ids import CommitId, SessionId, UserId
+from coordinator.domain.pseudonyms import NOBODY, Alias, Cast, StoredCast, is_salt
 
 GENESIS = "0" * 64
 """`prevHash` of a session's first commit."""
@@ -84,10 +93,25 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
         return self.seq + len(self.events) - 1
 
 
-def seal(commit_id: CommitId, events: Sequence[Event], prev_hash: str) -> Commit:
-    """Make a commit of `events`, which are dense and of one session, after the commit with `prev_hash`."""
-    first = events[0]
-    sealed = tuple(SealedEvent(event, canonical_event(event)) for event in events)
+def seal(
+    commit_id: CommitId, events: Sequence[Event], prev_hash: str, aliases: Mapping[UserId, Alias] = NOBODY
+) -> Commit:
+    """Make a commit of `events`, which are dense and of one session, after the commit with `prev_hash`.
+
+    Args:
+        commit_id: Its id.
+        events: At least one.
+        prev_hash: The hash of the session's commit before, or `GENESIS`.
+        aliases: Those of the session's state before the first of the events.
+    """
+    first, cast = events[0], Cast(aliases)
+    sealed, lines = [], []
+    for event in events:
+        plain = _plain_event(event)
+        json = _ENCODER.encode(plain)
+        covered = cast.covered(plain, event.salt)
+        sealed.append(SealedEvent(event, json))
+        lines.append(json if covered is plain else _ENCODER.encode(covered))
     at = events[-1].at
     digest = _chain_hash(
         {
@@ -97,39 +121,44 @@ def seal(commit_id: CommitId, events: Sequence[Event], prev_hash: str) -> Commit
             "seq": first.seq,
             "sessionId": first.session_id,
         },
-        (item.json for item in sealed),
+        lines,
     )
     return Commit(
         id=commit_id,
         session_id=first.session_id,
         seq=first.seq,
         at=at,
-        events=sealed,
+        events=tuple(sealed),
         prev_hash=prev_hash,
         hash=digest,
     )
 
 
 def canonical_event(event: Event) -> bytes:
-    """Encode an event canonically; this is the payload that subscribers get."""
-    return _ENCODER.encode(
-        {
-            "actor": {"role": str(event.actor.role), "userId": event.actor.user_id},
-            "at": wire_time(event.at),
-            "data": wire_value(plain_data(event.body)),
-            "seq": event.seq,
-            "sessionId": event.session_id,
-            "type": event.body.kind,
-        }
-    )
+    """Encode an event canonically, without its salt; this is the payload that subscribers get."""
+    return _ENCODER.encode(_plain_event(event))
+
+
+def _plain_event(event: Event) -> dict[str, Any]:
+    return {
+        "actor": {"role": str(event.actor.role), "userId": event.actor.user_id},
+        "at": wire_time(event.at),
+        "data": wire_value(plain_data(event.body)),
+        "seq": event.seq,
+        "sessionId": event.session_id,
+        "type": event.body.kind,
+    }
 
 
 def canonical_stored_event(session_id: SessionId, stored: Mapping[str, Any]) -> bytes:
     """Encode a stored event `{seq, type, at, actor, data}` canonically, fields unknown to this version included.
 
-    For an event that was stored as it was sealed, these are the same bytes as `canonical_event` made then.
+    For an event that was stored as it was sealed, these are the same bytes as `canonical_event` made then. The salt,
+    if there is one, is left out.
     """
-    return _ENCODER.encode({**wire_value(stored), "sessionId": session_id})
+    plain: dict[str, Any] = {**wire_value(stored), "sessionId": session_id}
+    plain.pop("salt", None)
+    return _ENCODER.encode(plain)
 
 
 def _chain_hash(head: Mapping[str, Any], lines: Iterable[bytes]) -> str:
@@ -141,7 +170,7 @@ class UnknownEventError(Exception):
 
 
 def read_event(session_id: SessionId, stored: Mapping[str, Any]) -> Event:
-    """Read one stored event `{seq, type, at, actor, data}`; unknown fields are tolerated.
+    """Read one stored event `{seq, type, at, actor, data, salt?}`; unknown fields are tolerated.
 
     Raises:
         UnknownEventError: Its type is not known here.
@@ -150,13 +179,16 @@ def read_event(session_id: SessionId, stored: Mapping[str, Any]) -> Event:
     body_type = EVENT_TYPES.get(stored["type"])
     if body_type is None:
         raise UnknownEventError(f"event {stored['seq']} of session {session_id} has unknown type {stored['type']!r}")
-    actor = stored["actor"]
+    actor, salt = stored["actor"], stored.get("salt")
+    if salt is not None and not is_salt(salt):
+        raise ValueError(f"event {stored['seq']} of session {session_id} has something else for a salt")
     return Event(
         session_id=session_id,
         seq=stored["seq"],
         at=stored["at"],
         actor=Actor(user_id=UserId(actor["userId"]), role=Role(actor["role"])),
         body=msgspec.convert(stored["data"], body_type),
+        salt=salt,
     )
 
 
@@ -173,7 +205,9 @@ _EVENT_KEYS = {"seq", "type", "at", "actor", "data"}
 
 
 def find_flaws(session_id: str, stored: Iterable[Mapping[str, Any]]) -> list[Flaw]:
-    """Check a session's commits as they are stored: chain, order and canonical form.
+    """Check a session's commits as they are stored: chain, order and canonical form, and who hides behind a pseudonym.
+
+    An erasure that was begun and not finished is no flaw: the chain covers the same before, during and after it.
 
     Args:
         session_id: The session that they are said to belong to.
@@ -183,27 +217,37 @@ def find_flaws(session_id: str, stored: Iterable[Mapping[str, Any]]) -> list[Fla
         Every flaw found, each with the `seq` at which it stands. None: the log is what was written.
     """
     flaws: list[Flaw] = []
+    cast = StoredCast()
     prev_hash, expected = GENESIS, 1
     for commit in stored:
         seq = commit.get("seq") if type(commit.get("seq")) is int else expected
         assert isinstance(seq, int)
-        problem = _commit_problem(session_id, commit, prev_hash, expected)
+        events = commit.get("events")
+        # Also of a commit with a flaw, so that those after it are read with the right salts.
+        covered = [cast.covered(event, seq) for event in events] if isinstance(events, list) else []
+        problem = _commit_problem(session_id, commit, prev_hash, expected, covered)
         if problem is not None:
             flaws.append(Flaw(session_id, seq, problem))
-        events = commit.get("events")
         expected = seq + (len(events) if isinstance(events, list) and events else 1)
         prev_hash = str(commit.get("hash"))
-    return flaws
+    # What a broken chain says of erasures proves nothing.
+    return flaws or [Flaw(session_id, seq, problem) for seq, problem in cast.unexplained()]
 
 
-def _commit_problem(session_id: str, commit: Mapping[str, Any], prev_hash: str, expected: int) -> str | None:
+def _commit_problem(
+    session_id: str,
+    commit: Mapping[str, Any],
+    prev_hash: str,
+    expected: int,
+    covered: Sequence[dict[str, Any] | str],
+) -> str | None:
     if commit.keys() != _COMMIT_KEYS:
         return f"fields differ: {sorted(commit.keys() ^ _COMMIT_KEYS)}"
     events = commit["events"]
     if not isinstance(events, list) or not events:
         return "holds no events"
-    if any(not isinstance(event, dict) or event.keys() != _EVENT_KEYS for event in events):
-        return "an event's fields differ from seq, type, at, actor, data"
+    if any(not isinstance(event, dict) or event.keys() - {"salt"} != _EVENT_KEYS for event in events):
+        return "an event's fields differ from seq, type, at, actor, data and salt"
     if commit["seq"] != expected:
         return f"seq {commit['seq']} where {expected} should follow"
     if [event["seq"] for event in events] != list(range(expected, expected + len(events))):
@@ -215,9 +259,13 @@ def _commit_problem(session_id: str, commit: Mapping[str, Any], prev_hash: str, 
     foreign = _foreign_type(dict(commit))
     if foreign is not None:
         return f"holds a value of a foreign type: {foreign}"
+    lines = []
+    for event in covered:
+        if isinstance(event, str):
+            return event
+        lines.append(_ENCODER.encode({**event, "sessionId": session_id}))
     head = {key: commit[key] for key in ("at", "id", "prevHash", "seq", "sessionId")}
-    computed = _chain_hash(head, (_ENCODER.encode({**event, "sessionId": session_id}) for event in events))
-    if computed != commit["hash"]:
+    if _chain_hash(head, lines) != commit["hash"]:
         return "the hash does not match the content"
     return None
 

@@ -81,6 +81,10 @@ DURATIONS_MINUTES = (15, 30, 45)
 """The lengths a slot may have, in minutes."""
 
 
+SESSION_KEPT = timedelta(days=30)
+"""How long a session can be found after it was opened; its journal may be kept longer (SPEC section 1)."""
+
+
 class TimeSlot(Model, frozen=True, kw_only=True):
     """An offered time: language, level, start and length.
 

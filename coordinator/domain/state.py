@@ -20,6 +20,7 @@ from coordinator.domain.model import (
     Session,
     SessionStatus,
 )
+from coordinator.domain.pseudonyms import Alias
 from coordinator.domain.transitions import Presence
 
 
@@ -85,7 +86,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     """A live session after its event number `seq`.
 
     The rules (`no_show_at` and the following) were fixed when the lobby opened. `empty_since` is set while an active
-    session has nobody present.
+    session has nobody present. `aliases` holds those of the participants whose salts the log still has.
     """
 
     session_id: SessionId
@@ -110,6 +111,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     empty_since: datetime | None = None
     recordings: tuple[Recording, ...] = ()
     participants: Mapping[UserId, ParticipantState] = {}
+    aliases: Mapping[UserId, Alias] = {}
 
     @property
     def is_live(self) -> bool:

@@ -25,6 +25,7 @@ from coordinator.domain.events import (
     SessionEnded,
     SessionOpened,
     SessionStarted,
+    UserErased,
 )
 from coordinator.domain.model import SessionStatus
 
@@ -60,6 +61,7 @@ _STATUS_KEEPING: dict[type[EventBody], tuple[SessionStatus, ...]] = {
     RecordingPermitted: (_ACTIVE,),
     RecordingWithdrawn: (_ACTIVE, _ENDED),
     RecordingAttached: (_ACTIVE, _ENDED),
+    UserErased: (_ENDED,),
 }
 
 SESSION_TRANSITIONS: dict[tuple[SessionStatus | None, type[EventBody]], SessionStatus] = {
@@ -97,10 +99,11 @@ PARTICIPANT_TRANSITIONS: dict[tuple[Presence, str], Presence] = {
                 RecordingPermitted.kind,
                 RecordingWithdrawn.kind,
                 RecordingAttached.kind,
+                UserErased.kind,
             ),
-            _AWAY: (MicChanged.kind, RecordingWithdrawn.kind, RecordingAttached.kind),
-            _GONE: (RecordingWithdrawn.kind, RecordingAttached.kind),
-            Presence.REMOVED: (RecordingWithdrawn.kind, RecordingAttached.kind),
+            _AWAY: (MicChanged.kind, RecordingWithdrawn.kind, RecordingAttached.kind, UserErased.kind),
+            _GONE: (RecordingWithdrawn.kind, RecordingAttached.kind, UserErased.kind),
+            Presence.REMOVED: (RecordingWithdrawn.kind, RecordingAttached.kind, UserErased.kind),
         }.items()
         for kind in kinds
     },

@@ -8,7 +8,7 @@ from coordinator.domain.ledger import SealedEvent
 
 
 class Subscriber(Protocol):
-    """One connection that listens to one session. Nothing here waits or raises: a dead one takes it silently."""
+    """One connection that listens. Nothing here waits or raises: a dead one takes it silently."""
 
     @property
     def connection_id(self) -> ConnectionId:
@@ -30,3 +30,6 @@ class Publisher(Protocol):
 
     def publish(self, subscribers: Iterable[Subscriber], events: Sequence[SealedEvent]) -> None:
         """Send `events`, in order, to each of `subscribers`. Nothing here waits, and nothing raises."""
+
+    def announce(self, subscribers: Iterable[Subscriber], name: str, payload: Mapping[str, Any]) -> None:
+        """Send each of `subscribers` a transient message, as `Subscriber.notify` does, encoded once."""

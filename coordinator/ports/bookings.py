@@ -88,6 +88,12 @@ class Bookings(Protocol):
     async def cancel_all(self, slot_id: SlotId, at: datetime) -> None:
         """Cancel all registrations of a slot that have status `registered`; harmless to repeat."""
 
+    async def rename(self, user_id: UserId, pseudonym: UserId) -> int:
+        """Let all registrations of a user be a pseudonym's, which nobody else has; return how many there were.
+
+        Nothing else about them changes. Harmless to repeat: each registration is renamed once.
+        """
+
     async def record_attendance(self, slot_id: SlotId, present: AbstractSet[UserId]) -> None:
         """Turn `registered` into `attended` for users in `present` and into `noshow` for all others.
 

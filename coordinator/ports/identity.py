@@ -34,7 +34,10 @@ class TokenVerifier(Protocol):
 
 
 class IdSource(Protocol):
-    """Makes ids that nobody has made before."""
+    """Makes ids that nobody has made before, and salts that nobody can guess."""
 
     def new_id(self) -> str:
         """Return 24 lower-case hex digits, never the same twice on any node."""
+
+    def new_salt(self) -> str:
+        """Return 32 lower-case hex digits, 128 random bits that nobody can foretell (see `domain.pseudonyms`)."""

@@ -1,12 +1,12 @@
 """The projections: sessions and participants as documents to look things up in. Never the truth, always rebuildable."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from coordinator.domain.ids import SessionId, SlotId
+from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.model import Language, Participant, Session, SessionStatus
 
 
@@ -31,7 +31,11 @@ class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Projections(Protocol):
     """Documents of the collections `sessions` and `participants`.
 
-    Every method raises `OutcomeUnknownError` when the store does not answer in time.
+    A session's own document is forgotten 30 days after the session was opened (`SESSION_KEPT`); those of its
+    participants stay as long as its journal.
+
+    Every method raises `OutcomeUnknownError` when the store does not answer in time, and those that return documents
+    raise `ValueError`, `TypeError` or `KeyError` where somebody has made them into something else.
     """
 
     async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
@@ -44,11 +48,26 @@ class Projections(Protocol):
     async def rebuild(self, session: Session, participants: Sequence[Participant]) -> None:
         """Make the documents of one session equal to these, whatever is stored now."""
 
+    async def rebuild_participants(self, session_id: SessionId, participants: Sequence[Participant]) -> None:
+        """Make the documents of one session's participants equal to these; leave the session's own as it is."""
+
+    async def discard(self, session_id: SessionId) -> None:
+        """Take away all documents of a session and its participants; harmless to repeat."""
+
     async def session(self, session_id: SessionId) -> Session | None:
         """Return a session's document."""
 
     async def participants(self, session_id: SessionId) -> Sequence[Participant]:
         """Return the documents of a session's participants, in the order in which they first joined."""
+
+    def session_ids(self) -> AsyncIterator[SessionId]:
+        """Go through all sessions that have any document, of their own or of a participant, in no particular order."""
+
+    async def sessions_of(self, user_id: UserId, after: SessionId | None, limit: int) -> Sequence[SessionId]:
+        """Return up to `limit` sessions that the user has a part in, by id, those after `after` (None: from the first).
+
+        Also those whose own document is forgotten.
+        """
 
     async def page(self, query: SessionQuery) -> Sequence[Session]:
         """Return the session documents that are looked for; those that are kept, for 30 days after they were opened."""

@@ -22,6 +22,8 @@ ENTITY_TAGS_PATTERN = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 URL_PATTERN = r"^https://[^\s]+(?!\s)$"
 CURSOR_MOMENT_DIGITS = 13
 """Hexadecimal digits that hold every instant of the years 1 to 9999 in milliseconds."""
+CURSOR_SEQ_DIGITS = 14
+"""Hexadecimal digits that hold every `seq`."""
 
 _MOMENT = "2040-06-04T17:00:00.000Z"
 _ID = "66f1c0ffee5e5510c0ffee01"
@@ -124,6 +126,17 @@ MomentCursor = Annotated[
     ),
 ]
 """Where a list that is ordered by an instant, and then by id, goes on."""
+ConsentCursor = Annotated[
+    str,
+    Meta(
+        pattern=f"^[0-9a-f]{{{24 + CURSOR_SEQ_DIGITS}}}$",
+        min_length=24 + CURSOR_SEQ_DIGITS,
+        max_length=24 + CURSOR_SEQ_DIGITS,
+        description="The `next` of the page before. Opaque.",
+        extra={"must_be": "the `next` of a page of this list"},
+    ),
+]
+"""Where a list that is ordered by session, and then by `seq`, goes on."""
 Limit = Annotated[int, Meta(ge=1, le=200, description="How many items at most.", examples=[50])]
 Next = Annotated[str, Meta(description="The `cursor` of the following page; only where there is one.")]
 IdempotencyKey = Annotated[

@@ -1,4 +1,4 @@
-"""What clients may send on `/rooms` (SPEC section 3).
+"""What clients may send on `/rooms` and `/moderation` (SPEC section 3); on `/recording`: `recording_messages`.
 
 Unknown fields are refused: a misspelt one must not be ignored.
 """
@@ -20,6 +20,9 @@ Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of all messages that clients send."""
+
+
+# /rooms
 
 
 class Join(Message, frozen=True, kw_only=True):
@@ -58,3 +61,49 @@ class Sync(Message, frozen=True, kw_only=True):
     """Ask for everything after `after` once more."""
 
     after: Seq
+
+
+# /moderation
+
+
+class Watch(Message, frozen=True, kw_only=True):
+    """Listen to one session, from `after` on, or to summaries of all. Either `sessionId` or `all` is given."""
+
+    session_id: SessionIdText | None = None
+    after: Seq | None = None
+    everything: bool | None = msgspec.field(name="all", default=None)
+
+
+class Unwatch(Message, frozen=True, kw_only=True):
+    """Listen no more, to one session or to summaries of all. Either `sessionId` or `all` is given."""
+
+    session_id: SessionIdText | None = None
+    everything: bool | None = msgspec.field(name="all", default=None)
+
+
+class Mute(Message, frozen=True, kw_only=True):
+    """Switch a user's microphone off."""
+
+    session_id: SessionIdText
+    user_id: UserIdText
+
+
+class Remove(Message, frozen=True, kw_only=True):
+    """Remove a user for the rest of the session; everybody in it sees the reason."""
+
+    session_id: SessionIdText
+    user_id: UserIdText
+    reason: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+
+
+class EndSession(Message, frozen=True, kw_only=True):
+    """End a session now."""
+
+    session_id: SessionIdText
+
+
+class SetRecording(Message, frozen=True, kw_only=True):
+    """Switch recording of a session on or off."""
+
+    session_id: SessionIdText
+    enabled: bool

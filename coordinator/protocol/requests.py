@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 
 from coordinator.domain.model import Recurrence, RegistrationStatus, SessionStatus
 from coordinator.protocol.fields import (
+    ConsentCursor,
     DurationMinutes,
     IdCursor,
     IdempotencyKey,
@@ -174,6 +175,14 @@ class UserRegistrations(RegistrationFilter, frozen=True, kw_only=True):
     """A user's registrations."""
 
     user_id: UserIdText
+
+
+class UserConsents(Parameters, frozen=True, kw_only=True):
+    """A user's consents."""
+
+    user_id: UserIdText
+    cursor: ConsentCursor | UnsetType = UNSET
+    limit: Limit = 50
 
 
 class SessionFilter(Parameters, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from coordinator.domain import model
+from coordinator.domain import events, model
 from coordinator.domain.errors import ERRORS
 from coordinator.domain.events import EVENT_TYPES, Role
 from coordinator.domain.ids import UserId, participant_id
@@ -200,6 +200,44 @@ class SealedEvents(View, frozen=True, kw_only=True):
     next: int | UnsetType = UNSET
 
 
+class Consent(View, frozen=True, kw_only=True):
+    """A grant or a revocation of a user's consent to be recorded, as the journal holds it."""
+
+    session_id: ObjectId
+    seq: Annotated[int, Meta(ge=1, le=MAX_SEQ, description="Its place in the session's order.")]
+    at: Timestamp
+    type: Literal["recording_consent_granted", "recording_consent_revoked"]
+    granted: Annotated[bool, Meta(description="Whether consent was granted, or revoked.")]
+    policy_version: Annotated[str, Meta(description="The policy that the user was shown.")] | UnsetType = UNSET
+    actor: Actor
+    commit_hash: Annotated[str, Meta(description="The hash of the commit that holds it: it covers all before it.")]
+
+
+class Consents(View, frozen=True, kw_only=True):
+    """A page of a user's consents, the oldest session first. Before the last, a page may be short, or even empty."""
+
+    items: list[Consent]
+    next: Next | UnsetType = UNSET
+
+
+class JournalHead(View, frozen=True, kw_only=True):
+    """Where the journal of a session ended when it was read: whoever has this knows if any of it changes later."""
+
+    session_id: ObjectId
+    seq: Annotated[int, Meta(ge=1, le=MAX_SEQ, description="The last event.")]
+    head_hash: Annotated[str, Meta(description="The hash of the last commit, which covers all before it.")]
+    commits: Annotated[int, Meta(ge=1, description="How many commits there were.")]
+
+
+class ConsentHistory(View, frozen=True, kw_only=True):
+    """All consents of a user, and the sessions that they were taken from: every one that the user has a part in."""
+
+    user_id: UserIdText
+    exported_at: Timestamp
+    items: list[Consent]
+    sessions: list[JournalHead]
+
+
 class Health(View, frozen=True, kw_only=True):
     """The process answers."""
 
@@ -258,6 +296,23 @@ def recording_views(recordings: Iterable[model.Recording], only_of: UserId | Non
 def participant_view(participant: model.Participant) -> Participant:
     """Show a participant, with its id."""
     return _view(Participant, participant, id=participant_id(participant.session_id, participant.user_id))
+
+
+def consent_view(event: events.Event, commit_hash: str) -> Consent:
+    """Show a grant or a revocation."""
+    body = event.body
+    assert isinstance(body, events.RecordingConsentGranted | events.RecordingConsentRevoked)
+    granted = isinstance(body, events.RecordingConsentGranted)
+    return Consent(
+        session_id=event.session_id,
+        seq=event.seq,
+        at=wire_time(event.at),
+        type="recording_consent_granted" if granted else "recording_consent_revoked",
+        granted=granted,
+        policy_version=UNSET if body.policy_version is None else body.policy_version,
+        actor=Actor(user_id=event.actor.user_id, role=event.actor.role),
+        commit_hash=commit_hash,
+    )
 
 
 def encode_view(view: View) -> bytes:

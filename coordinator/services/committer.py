@@ -52,7 +52,7 @@ class GroupCommitter:
     Args:
         journal: Where commits go.
         clock: Tells the time of decisions.
-        ids: Names commits.
+        ids: Names commits, and makes the salts of new users.
         on_commit: Called with a room and each commit applied to it, in order, before commands are answered.
         max_pending: Commands that may wait, over all rooms; more are refused with `unavailable`.
     """
@@ -207,18 +207,19 @@ class GroupCommitter:
         if room.pending:
             self._mark(room)
         if events:
-            batch.commit = seal(CommitId(self._ids.new_id()), events, room.head_hash)
+            aliases = {} if room.state is None else room.state.aliases
+            batch.commit = seal(CommitId(self._ids.new_id()), events, room.head_hash, aliases)
 
     def _decide_one(self, batch: _Batch, events: list[Event], command: Command) -> int | Exception:
         now = self._clock.now()
         try:
-            state = batch.state
+            state, salt = batch.state, self._ids.new_salt()
             if state is not None and (deadline := next_deadline(state)) is not None and deadline <= now:
                 # What fell due before the command happens even when the command is refused.
-                due = decide(batch.room.session_id, state, AdvanceTime(), now)
+                due = decide(batch.room.session_id, state, AdvanceTime(), now, salt)
                 events.extend(due.events)
                 batch.state = due.state
-            decision = decide(batch.room.session_id, batch.state, command, now)
+            decision = decide(batch.room.session_id, batch.state, command, now, salt)
         except CoordinatorError as refusal:
             return refusal
         except Exception as defect:  # noqa: BLE001 - logged, and answered with

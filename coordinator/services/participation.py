@@ -4,11 +4,7 @@ Owns the requests of connections; the rules themselves are the domain's.
 """
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
-
-import msgspec
 
 from coordinator.domain.commands import (
     DisconnectParticipant,
@@ -17,48 +13,18 @@ from coordinator.domain.commands import (
     SetMedia,
     SetRecordingConsent,
 )
-from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.errors import InvalidRequestError, NotInSessionError, RemovedError
 from coordinator.domain.events import Actor, DisconnectReason
 from coordinator.domain.ids import SessionId, UserId
-from coordinator.domain.ledger import SealedEvent
-from coordinator.domain.model import Participant, Session
-from coordinator.domain.state import SessionState, participant_record, session_record
 from coordinator.domain.transitions import Presence
 from coordinator.ports.audience import Subscriber
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.clock import Clock
 from coordinator.ports.journal import Journal
+from coordinator.services.catching_up import CatchingUp, View
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms, close_replaced
-
-_CATCH_UP_ATTEMPTS = 5
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """A session and its participants, as of one `seq`."""
-
-    session: Session
-    participants: list[Participant]
-
-
-class View(msgspec.Struct, frozen=True):
-    """What a subscriber needs to be up to date at `seq`: the events that it missed, or everything anew."""
-
-    session_id: SessionId
-    seq: int
-    server_time: datetime
-    events: Sequence[SealedEvent] | None = None
-    snapshot: Snapshot | None = None
-
-
-def snapshot_of(state: SessionState) -> Snapshot:
-    """Return a live session in the form that is stored and shown."""
-    return Snapshot(
-        session=session_record(state, next_deadline(state)),
-        participants=[participant_record(state, participant) for participant in state.participants.values()],
-    )
 
 
 class Participation:
@@ -84,11 +50,9 @@ class Participation:
         replay_limit: int,
     ) -> None:
         self._rooms = rooms
-        self._journal = journal
         self._bookings = bookings
-        self._clock = clock
         self._require_registration = require_registration
-        self._replay_limit = replay_limit
+        self._catching_up = CatchingUp(journal, clock, replay_limit)
 
     async def join(self, actor: Actor, subscriber: Subscriber, session_id: SessionId, after: int | None) -> View:
         """Take the actor's seat on the subscriber's connection and start listening.
@@ -101,14 +65,17 @@ class Participation:
         """
         room = await self._rooms.room(session_id)
         with room.in_use():
+            if self.is_seated(subscriber, session_id):
+                # Nothing would be written, so a removal on another node would not be noticed.
+                await self._rooms.refresh(room)
             registered = await self._may_take_seat(room, actor.user_id)
             join = JoinSession(actor=actor, connection_id=subscriber.connection_id, registered=registered)
             await self._rooms.submit(room, join)
-            missed = None if after is None else await self._missed(room, after)
+            missed = await self._catching_up.missed(room, after)
             # From here on nothing is awaited, so that no event can slip in between the view and the subscription.
             self._check_seat(room, actor.user_id, subscriber)
             room.subscribers[subscriber.connection_id] = subscriber
-            return self._view(room, missed)
+            return self._catching_up.view(room, missed)
 
     async def catch_up(self, subscriber: Subscriber, session_id: SessionId, after: int) -> View:
         """Return what a listening subscriber has missed since `after`.
@@ -119,10 +86,10 @@ class Participation:
         """
         room = self._listened(session_id, subscriber)
         with room.in_use():
-            missed = await self._missed(room, after)
+            missed = await self._catching_up.missed(room, after)
             if room.subscribers.get(subscriber.connection_id) is not subscriber:
                 raise NotInSessionError("you are not in this session; join it first")
-            return self._view(room, missed)
+            return self._catching_up.view(room, missed)
 
     async def leave(self, actor: Actor, subscriber: Subscriber, session_id: SessionId) -> int:
         """Give the seat back and stop listening; return the session's `seq`."""
@@ -219,31 +186,3 @@ class Participation:
         if participant.connection_id != subscriber.connection_id:
             close_replaced(subscriber, room.session_id)
             raise NotInSessionError("a newer connection of yours has taken over")
-
-    def _view(self, room: Room, missed: Sequence[SealedEvent] | None) -> View:
-        assert room.state is not None
-        return View(
-            session_id=room.session_id,
-            seq=room.seq,
-            server_time=self._clock.now(),
-            events=missed,
-            snapshot=snapshot_of(room.state) if missed is None else None,
-        )
-
-    async def _missed(self, room: Room, after: int) -> Sequence[SealedEvent] | None:
-        """Return the events after `after` up to the room's present `seq`, or None where a snapshot is better.
-
-        Nothing is awaited between taking the last of them and returning.
-        """
-        for _ in range(_CATCH_UP_ATTEMPTS):
-            if not 0 <= room.seq - after <= self._replay_limit:
-                return None
-            recent = room.recent_after(after)
-            if recent is not None:
-                return recent
-            with silence_is_unavailable():
-                older = await self._journal.events_after(room.session_id, after)
-            newer = room.recent_after(older[-1].event.seq) if older else None
-            if newer is not None:
-                return [sealed for sealed in (*older, *newer) if sealed.event.seq <= room.seq]
-        return None

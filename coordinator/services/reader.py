@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from coordinator.domain.errors import NotFoundError
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import SealedEvent
 from coordinator.domain.model import Session, TimeSlot
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.journal import Journal
 from coordinator.ports.projections import Projections, SessionQuery
+from coordinator.services.catching_up import Snapshot, snapshot_of
 from coordinator.services.outages import silence_is_unavailable
-from coordinator.services.participation import Snapshot, snapshot_of
 from coordinator.services.rooms import Rooms
 
 
@@ -32,7 +33,7 @@ class Reader:
         """Return a session and its participants."""
         loaded = self._rooms.peek(session_id)
         if loaded is not None and loaded.state is not None:
-            await self._rooms.refresh(loaded)
+            await self._rooms.refresh(await self._rooms.room(session_id))
             return snapshot_of(loaded.state)
         with silence_is_unavailable():
             stored = await self._projected(session_id)
@@ -52,11 +53,11 @@ class Reader:
             return await self._projections.page(query)
 
     async def events(self, session_id: SessionId, after: int, limit: int) -> Sequence[SealedEvent]:
-        """Return up to `limit` events after `after`, in order."""
+        """Return up to `limit` events after `after`, in order; those of a session that has vanished, too, if kept."""
         with silence_is_unavailable():
             events = await self._journal.events_after(session_id, after, limit)
-        if not events:
-            await self._rooms.room(session_id)
+            if not events and not await self._is_open(session_id):
+                raise NotFoundError(f"there is no session {session_id}")
         return events
 
     async def took_part(self, session_id: SessionId, user_id: UserId) -> bool:

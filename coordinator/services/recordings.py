@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+import msgspec
+
 from coordinator.domain.commands import AttachRecording
 from coordinator.domain.errors import RecordingNotPermittedError
 from coordinator.domain.events import Actor
@@ -17,8 +19,20 @@ from coordinator.services.rooms import Rooms
 
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 """A host as it is looked up: readers of URLs do not agree on what `%`, other alphabets and the rest would mean."""
-_SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\]")
-"""Characters that some readers of URLs drop, or take for a slash."""
+_SUSPICIOUS = re.compile(r'[\x00-\x20\x7f\\"]')
+"""Characters that some readers of URLs drop, take for a slash, or for the URL's end. None is allowed by RFC 3986."""
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """A recording is attached, durably.
+
+    Attributes:
+        seq: The session's `seq` then.
+        is_new: Whether it was not attached before.
+    """
+
+    seq: int
+    is_new: bool
 
 
 class Recordings:
@@ -35,10 +49,10 @@ class Recordings:
         self._reader = reader
         self._allowed_hosts = [host.lower().rstrip(".") for host in allowed_hosts]
 
-    async def attach(self, actor: Actor, session_id: SessionId, recording: Recording) -> bool:
-        """Attach a recording, once; tell whether it was not attached yet.
+    async def attach(self, actor: Actor, session_id: SessionId, recording: Recording) -> Attached:
+        """Attach a recording, once.
 
-        Two that attach the same one at the same instant may both be told that it was not.
+        Two that attach the same one at the same instant may both be told that it is new.
 
         Raises:
             NotFoundError: There is no such session.
@@ -54,8 +68,8 @@ class Recordings:
         command = AttachRecording(
             actor=actor, user_id=recording.user_id, url=recording.url, start_time=recording.start_time
         )
-        await self._rooms.submit(room, command)
-        return (recording.user_id, recording.url) not in known
+        seq = await self._rooms.submit(room, command)
+        return Attached(seq=seq, is_new=(recording.user_id, recording.url) not in known)
 
     async def of_session(self, session_id: SessionId) -> Sequence[Recording]:
         """Return a session's recordings in the order in which they were attached.

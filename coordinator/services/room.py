@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from coordinator.domain.commands import Command
+from coordinator.domain.events import UserErased
 from coordinator.domain.evolve import fold
 from coordinator.domain.ids import ConnectionId, SessionId, UserId
 from coordinator.domain.ledger import GENESIS, Commit, SealedEvent
@@ -41,7 +42,8 @@ class Room:
         pending: Commands that wait for the next commit of this room.
         in_flight: Whether a commit of this room is being written; there is never more than one.
         is_stale: Whether a write had an unknown outcome, so that the journal must be read before deciding again.
-        subscribers: Who listens, by connection.
+        subscribers: The participants' connections that listen.
+        watchers: The moderators' connections that listen; they have no part in the session.
         projected_seq: Up to where the projections have been written from here.
         timers: What the clock will call for this room.
         timed_for: The deadline and status that the timers were set for.
@@ -55,6 +57,7 @@ class Room:
         self.in_flight = False
         self.is_stale = False
         self.subscribers: dict[ConnectionId, Subscriber] = {}
+        self.watchers: dict[ConnectionId, Subscriber] = {}
         self.projected_seq = 0
         self.timers: list[Timer] = []
         self.timed_for: tuple[datetime | None, SessionStatus] | None = None
@@ -69,22 +72,38 @@ class Room:
     @property
     def is_idle(self) -> bool:
         """Whether nobody would miss this room if it were dropped now."""
-        return not (self._uses or self.subscribers or self.pending or self.in_flight or self.projected_seq < self.seq)
+        is_wanted = self._uses or self.subscribers or self.watchers
+        return not (is_wanted or self.pending or self.in_flight or self.projected_seq < self.seq)
+
+    @property
+    def listeners(self) -> list[Subscriber]:
+        """Everyone who gets the room's events."""
+        return [*self.subscribers.values(), *self.watchers.values()]
+
+    def keep(self) -> None:
+        """Keep the room from being dropped, until as many times `let_go` is called."""
+        self._uses += 1
+
+    def let_go(self) -> None:
+        """Take back one `keep`."""
+        self._uses -= 1
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep the room from being dropped."""
-        self._uses += 1
+        """Keep the room from being dropped meanwhile."""
+        self.keep()
         try:
             yield
         finally:
-            self._uses -= 1
+            self.let_go()
 
     def apply(self, commit: Commit, state: SessionState | None = None) -> None:
         """Take in a commit that is durable; `state` is the state after it, where that is known already."""
         self.state = state or fold((sealed.event for sealed in commit.events), self.state)
         self.head_hash = commit.hash
         self._recent.extend(commit.events)
+        if any(isinstance(sealed.event.body, UserErased) for sealed in commit.events):
+            self._recent.clear()  # they name the user; the journal will not
 
     def recent_after(self, after: int) -> Sequence[SealedEvent] | None:
         """Return the events after `after` from memory; None if some of them are not kept any more."""

@@ -1,6 +1,6 @@
 """The rooms of this node: found, filled from the journal, listened to, dropped when idle.
 
-Owns the registry and what happens around every commit: telling subscribers, marking projections, setting timers,
+Owns the registry and what happens around every commit: telling listeners, marking projections, setting timers,
 closing connections that lost their seat. What users may ask stands in `participation`.
 """
 
@@ -21,7 +21,8 @@ from coordinator.domain.events import (
 )
 from coordinator.domain.ids import ConnectionId, SessionId, SlotId, UserId, is_object_id
 from coordinator.domain.ledger import Commit
-from coordinator.domain.model import SessionStatus
+from coordinator.domain.model import SESSION_KEPT, SessionStatus
+from coordinator.domain.state import SessionState
 from coordinator.ports.audience import Publisher, Subscriber
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
@@ -71,15 +72,25 @@ class Rooms:
         self._background = background
         self._committer = GroupCommitter(journal, clock, ids, self._after_commit, max_pending)
         self._rooms: dict[SessionId, Room] = {}
-        self._on_ended: list[Callable[[SessionId, SlotId], None]] = []
+        self._on_commit: list[Callable[[Room, Commit], None]] = []
+
+    def on_commit(self, callback: Callable[[Room, Commit], None]) -> None:
+        """Call `callback` with a room and each commit that is applied to it, in order, whichever node wrote that.
+
+        Subscribers have been told by then. What a room is filled with when it is loaded is not reported, and a process
+        may die in between: this only makes soon what must be found out anyway.
+        """
+        self._on_commit.append(callback)
 
     def on_ended(self, callback: Callable[[SessionId, SlotId], None]) -> None:
-        """Call `callback` with a session and its slot after each commit that ended it, whichever node wrote that.
+        """Call `callback` with a session and its slot after each commit that ended it; otherwise as `on_commit`."""
 
-        Subscribers have been told by then. A session that this node first hears of when it is over is not reported, and
-        a process may die in between: this only makes soon what must be found out anyway.
-        """
-        self._on_ended.append(callback)
+        def report(room: Room, commit: Commit) -> None:
+            if any(isinstance(sealed.event.body, SessionEnded) for sealed in commit.events):
+                assert room.state is not None
+                callback(room.session_id, room.state.time_slot_id)
+
+        self.on_commit(report)
 
     async def write(self) -> None:
         """Write what is submitted, for ever."""
@@ -111,11 +122,11 @@ class Rooms:
         """Return a session's room, filled from the journal if need be.
 
         Raises:
-            NotFoundError: There is no such session.
+            NotFoundError: There is no such session, or it has vanished (`SESSION_KEPT`), though its journal be kept.
             UnavailableError: The journal is out of reach.
         """
         room = await self.room_or_new(session_id)
-        if room.state is None:
+        if room.state is None or self._has_vanished(room.state):
             self._drop_if_idle(room)
             raise NotFoundError(f"there is no session {session_id}")
         return room
@@ -145,8 +156,15 @@ class Rooms:
             for commit in commits:
                 room.apply(commit)
         if commits:
+            assert room.state is not None
+            if self._has_vanished(room.state):
+                room.projected_seq = room.seq  # its documents have had their time, and must not come back
             self._follow(room)
         return room
+
+    def _has_vanished(self, state: SessionState) -> bool:
+        """Tell whether a session is too old to be found; one that is still to end never is, whatever its age."""
+        return not state.is_live and state.created_at + SESSION_KEPT <= self._clock.now()
 
     def submit(self, room: Room, command: Command) -> asyncio.Future[int]:
         """Let a command happen; the future is the session's `seq` once everything it changed is durable.
@@ -200,7 +218,7 @@ class Rooms:
 
     def _after_commit(self, room: Room, commit: Commit) -> None:
         try:
-            self._publisher.publish(room.subscribers.values(), commit.events)
+            self._publisher.publish(room.listeners, commit.events)
             for sealed in commit.events:
                 body = sealed.event.body
                 if isinstance(body, ParticipantJoined | ParticipantReconnected):
@@ -210,16 +228,20 @@ class Rooms:
         finally:
             # Also after a defect in telling: documents, deadlines and attendance must not stand still for it.
             self._follow(room)
-            if any(isinstance(sealed.event.body, SessionEnded) for sealed in commit.events):
-                self._report_end(room)
+            for callback in self._on_commit:
+                self._report(callback, room, commit)
 
-    def _report_end(self, room: Room) -> None:
-        assert room.state is not None
-        for callback in self._on_ended:
-            callback(room.session_id, room.state.time_slot_id)
+    def _report(self, callback: Callable[[Room, Commit], None], room: Room, commit: Commit) -> None:
+        try:
+            callback(room, commit)
+        except Exception:  # noqa: BLE001 - a defect of one listener must not keep the next from hearing of it
+            _log.exception("on_commit_failed", session=room.session_id)
 
     def _close_others(self, room: Room, user: UserId, keep: ConnectionId | None) -> None:
-        """Close a user's connections to this room, but for one: the newest wins, and the removed have none."""
+        """Close a user's seats in this room, but for one: the newest wins, and the removed have none.
+
+        Watchers stay: a moderator may have the same user id as a participant.
+        """
         for connection, subscriber in list(room.subscribers.items()):
             if subscriber.user_id == user and connection != keep:
                 del room.subscribers[connection]
@@ -250,8 +272,12 @@ class Rooms:
             for notice in ENDING_NOTICES_SECONDS:
                 seconds = (state.scheduled_end - timedelta(seconds=notice) - now).total_seconds()
                 if seconds > 0:
-                    announce = partial(_announce_end, room, notice)
+                    announce = partial(self._announce_end, room, notice)
                     room.timers.append(self._clock.call_later(seconds, announce))
+
+    def _announce_end(self, room: Room, seconds_left: int) -> None:
+        payload = {"sessionId": room.session_id, "secondsLeft": seconds_left}
+        self._publisher.announce(room.listeners, "session_ending", payload)
 
     def _fire(self, room: Room) -> None:
         self._background.start(self._advance(room), f"deadline {room.session_id}")
@@ -269,8 +295,3 @@ def close_replaced(subscriber: Subscriber, session_id: SessionId) -> None:
     """Close a connection in whose place a newer one of the same user is."""
     subscriber.notify("replaced", {"sessionId": session_id})
     subscriber.close("replaced")
-
-
-def _announce_end(room: Room, seconds_left: int) -> None:
-    for subscriber in list(room.subscribers.values()):
-        subscriber.notify("session_ending", {"sessionId": room.session_id, "secondsLeft": seconds_left})

@@ -141,7 +141,7 @@ class Settlement:
     async def _state(self, session_id: SessionId) -> SessionState | None:
         """Return a session's state as the journal has it; None if it has not been opened."""
         try:
-            room = await self._rooms.room(session_id)
+            room = await self._rooms.room_or_new(session_id)  # also one that has vanished since: its journal tells
         except NotFoundError:
             return None
         if room.state is not None and room.state.is_live:

@@ -8,6 +8,8 @@ from pymongo.database import Database as SyncDatabase
 
 from coordinator.adapters.memory.bookings import MemoryBookings
 from coordinator.adapters.memory.catalog import MemoryCatalog
+from coordinator.adapters.memory.commit_stream import MemoryCommitStream
+from coordinator.adapters.memory.consumers import MemoryConsumers
 from coordinator.adapters.memory.ids import SequentialIds
 from coordinator.adapters.memory.journal import MemoryJournal
 from coordinator.adapters.memory.liveness import MemoryLiveness
@@ -16,6 +18,8 @@ from coordinator.adapters.memory.replies import MemoryReplies
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database, connect
+from coordinator.adapters.mongo.commit_stream import MongoCommitStream
+from coordinator.adapters.mongo.consumers import MongoConsumers
 from coordinator.adapters.mongo.ids import ObjectIds
 from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.mongo.liveness import MongoLiveness
@@ -24,6 +28,8 @@ from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import prepare
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.catalog import Catalog
+from coordinator.ports.commit_stream import CommitStream
+from coordinator.ports.consumers import Consumers
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import Journal
 from coordinator.ports.liveness import Liveness
@@ -84,6 +90,50 @@ def _database(request: pytest.FixtureRequest) -> Database:
 @pytest.fixture
 def journal(backend: str, request: pytest.FixtureRequest) -> Journal:
     return MemoryJournal() if backend == "memory" else MongoJournal(_database(request))
+
+
+@pytest.fixture
+def commit_stream(journal: Journal, request: pytest.FixtureRequest) -> CommitStream:
+    """The stream of what goes into `journal`."""
+    return MemoryCommitStream(journal) if isinstance(journal, MemoryJournal) else MongoCommitStream(_database(request))
+
+
+@pytest.fixture
+async def stream_elsewhere(
+    commit_stream: CommitStream, journal: Journal, database_name: str
+) -> AsyncIterator[CommitStream]:
+    """The same stream as another node has it."""
+    if isinstance(journal, MemoryJournal):
+        yield MemoryCommitStream(journal)
+        return
+    database = connect(server_url(), database_name)
+    yield MongoCommitStream(database)
+    await database.close()
+
+
+@pytest.fixture
+async def foreign(backend: str) -> AsyncIterator[tuple[Journal, CommitStream]]:
+    """A journal that has nothing to do with `journal`, and its stream."""
+    if backend == "memory":
+        journal = MemoryJournal()
+        yield journal, MemoryCommitStream(journal)
+        return
+    with fresh_database() as name:
+        database = connect(server_url(), name)
+        await prepare(database)
+        yield MongoJournal(database), MongoCommitStream(database)
+        await database.close()
+
+
+@pytest.fixture(params=["memory", "mongo", "mongo with no room for recent marks"])
+def consumers(request: pytest.FixtureRequest) -> Consumers:
+    match request.param:
+        case "memory":
+            return MemoryConsumers()
+        case "mongo":
+            return MongoConsumers(_database(request))
+        case _:
+            return MongoConsumers(_database(request), recent_marks=1)
 
 
 @pytest.fixture

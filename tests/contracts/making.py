@@ -1,4 +1,4 @@
-"""Things to store: commits, sessions, participants, slots, series, registrations, with every field under control."""
+"""Things to store: commits, sessions, slots, registrations, consumers and more, with every field under control."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from coordinator.domain.cursors import START, CatchUpCursor, Position, cursor_text
 from coordinator.domain.events import (
     Actor,
     CameraChanged,
@@ -31,6 +32,7 @@ from coordinator.domain.events import (
     SessionEnded,
     SessionOpened,
     SessionStarted,
+    UserErased,
 )
 from coordinator.domain.ids import CommitId, ConnectionId, SessionId, SlotId, UserId
 from coordinator.domain.ledger import GENESIS, Commit, seal
@@ -50,11 +52,13 @@ from coordinator.domain.model import (
     SlotChanges,
     TimeSlot,
 )
+from coordinator.ports.consumers import Consumer
 
 NOON = datetime(2030, 3, 4, 12, 0, 0, 123_000, tzinfo=UTC)
 """An instant with milliseconds, which must survive."""
 MOMENT = timedelta(milliseconds=1)
 ANNA, BEN, CLEO = UserId("anna"), UserId("ben"), UserId("cléo\u2028🎙")
+OWNER, OTHER_OWNER = ConnectionId("node-1"), ConnectionId("node-2")
 URL = "https://bucket.r2.cloudflarestorage.com/anna.webm"
 
 _ids = count(1)
@@ -108,6 +112,7 @@ EVERY_KIND: tuple[EventBody, ...] = (
     ParticipantReconnected(user_id=CLEO, connection_id=ConnectionId("node-2")),
     ParticipantLeft(user_id=CLEO, reason=LeftReason.REMOVED, message='be kind, "please"'),
     SessionEnded(reason=EndReason.COMPLETED),
+    UserErased(user_id=CLEO),
 )
 
 
@@ -264,5 +269,18 @@ def registration(slot_id: SlotId, user_id: UserId = ANNA, **changes: Any) -> Reg
         user_id=user_id,
         status=RegistrationStatus.REGISTERED,
         registered_at=NOON,
+    )
+    return replace(plain, **changes)
+
+
+def consumer(name: str = "recorder", **changes: Any) -> Consumer:
+    """A consumer that is about to read everything, changed as asked."""
+    plain = Consumer(
+        name=name,
+        owner=OWNER,
+        cursor=cursor_text(CatchUpCursor(Position("p"), START)),
+        is_exact=True,
+        scope=None,
+        up_to=NOON,
     )
     return replace(plain, **changes)

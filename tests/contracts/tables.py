@@ -33,6 +33,8 @@ INDEXES: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
     "events": {("sessionId", "seq"): {"unique": True}},
     "nodes": {},
     "replies": {("at",): {"expireAfterSeconds": 86_400}},
+    "consumers": {},
+    "marks": {("consumer", "beginning", "sessionId"): {"unique": True}, ("sessionId",): {}},
 }
 
 SMALLEST: dict[str, dict[str, Any]] = {
@@ -88,6 +90,15 @@ SMALLEST: dict[str, dict[str, Any]] = {
     },
     "nodes": {"_id": "node-a", "at": AT},
     "replies": {"_id": "key", "fingerprint": "of the request", "at": datetime.now(UTC)},
+    "consumers": {
+        "_id": "recorder",
+        "owner": "node-1",
+        "cursor": "s.position",
+        "exact": True,
+        "upTo": AT,
+        "beginning": ObjectId(),
+    },
+    "marks": {"consumer": "recorder", "beginning": ObjectId(), "sessionId": ObjectId(), "seq": Int64(0)},
 }
 
 RECORDING = {"userId": "anna", "url": "https://example.org", "startTime": AT}
@@ -120,6 +131,8 @@ OPTIONAL: dict[str, dict[str, Any]] = {
     "events": {},
     "nodes": {},
     "replies": {"status": 200, "headers": [HEADER, HEADER], "body": b"{}"},
+    "consumers": {"scope": [ObjectId(), ObjectId()], "recent": {"5e55105e55105e55105e5510": Int64(0)}},
+    "marks": {},
 }
 
 NOT_A_DATE = ("2030-03-04T12:00:00.000Z", 1, None)
@@ -262,6 +275,25 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
             *([{**HEADER, "value": value}] for value in (1, None)),
         ),
         "body": ("{}", 1, None),
+        "unknown": (1,),
+    },
+    "consumers": {
+        "_id": (ObjectId(), 1, ""),
+        "owner": NOT_TEXT,
+        "cursor": NOT_TEXT,
+        "exact": NOT_A_BOOLEAN,
+        "upTo": NOT_A_DATE,
+        "beginning": NOT_AN_ID,
+        "scope": (None, ObjectId(), ["510751075107510751075107"]),
+        "recent": (None, 1, [1], *({"5e55105e55105e55105e5510": value} for value in (*NOT_A_COUNT, None))),
+        "unknown": (1,),
+    },
+    "marks": {
+        "_id": ("1",),
+        "consumer": NOT_TEXT,
+        "beginning": NOT_AN_ID,
+        "sessionId": NOT_AN_ID,
+        "seq": (*NOT_A_COUNT, None),
         "unknown": (1,),
     },
 }

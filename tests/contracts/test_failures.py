@@ -10,15 +10,19 @@ import pytest
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database
+from coordinator.adapters.mongo.commit_stream import MongoCommitStream
+from coordinator.adapters.mongo.consumers import MongoConsumers
 from coordinator.adapters.mongo.failures import leaves_outcome_unknown, refused_duplicates, unanswered_is_unknown
 from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.projections import MongoProjections
 from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import inspect, prepare
-from coordinator.domain.ids import CommitId, NodeId
+from coordinator.domain.ids import CommitId, NodeId, UserId
 from coordinator.ports.bookings import Bookings, RegistrationQuery
 from coordinator.ports.catalog import Catalog, SlotQuery
+from coordinator.ports.commit_stream import CommitStream
+from coordinator.ports.consumers import Consumers
 from coordinator.ports.journal import Journal, OutcomeUnknownError
 from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections, SessionQuery
@@ -26,7 +30,9 @@ from coordinator.ports.replies import Replies, Reply
 from tests.contracts.making import (
     ANNA,
     NOON,
+    OWNER,
     commit,
+    consumer,
     new_id,
     new_session_id,
     new_slot_id,
@@ -42,16 +48,29 @@ async def _every_session_id(database: Database) -> list[str]:
     return [found async for found in MongoJournal(database).session_ids()]
 
 
+async def _every_session_id_of_documents(database: Database) -> list[str]:
+    return [found async for found in MongoProjections(database).session_ids()]
+
+
 CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "append": lambda database: MongoJournal(database).append([commit(new_session_id())]),
+    "replace": lambda database: MongoJournal(database).replace(commit(new_session_id())),
     "written": lambda database: MongoJournal(database).written([CommitId(new_id())]),
     "read": lambda database: MongoJournal(database).read(new_session_id()),
     "events_after": lambda database: MongoJournal(database).events_after(new_session_id(), 3),
     "session_ids": _every_session_id,
     "stored": lambda database: MongoJournal(database).stored(new_session_id()),
+    "head": lambda database: MongoJournal(database).head(new_session_id()),
+    "mentions": lambda database: MongoJournal(database).mentions(new_session_id(), ANNA, {"session_opened"}),
+    "expired": lambda database: MongoJournal(database).expired(NOON, 10),
+    "discard": lambda database: MongoJournal(database).discard(new_session_id()),
     "write": lambda database: MongoProjections(database).write([session()], [participant(new_session_id())]),
     "write sessions": lambda database: MongoProjections(database).write([session()], []),
     "rebuild": lambda database: MongoProjections(database).rebuild(session(), []),
+    "rebuild_participants": lambda database: MongoProjections(database).rebuild_participants(new_session_id(), []),
+    "discard documents": lambda database: MongoProjections(database).discard(new_session_id()),
+    "session_ids of documents": _every_session_id_of_documents,
+    "sessions_of": lambda database: MongoProjections(database).sessions_of(ANNA, None, 10),
     "session": lambda database: MongoProjections(database).session(new_session_id()),
     "participants": lambda database: MongoProjections(database).participants(new_session_id()),
     "live": lambda database: MongoProjections(database).live(),
@@ -88,10 +107,23 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "page of registrations": lambda database: MongoBookings(database).page(RegistrationQuery(user_id=ANNA)),
     "cancel": lambda database: MongoBookings(database).cancel(new_slot_id(), ANNA, NOON),
     "cancel_all": lambda database: MongoBookings(database).cancel_all(new_slot_id(), NOON),
+    "rename": lambda database: MongoBookings(database).rename(ANNA, UserId("erased-" + "0" * 32)),
     "record_attendance": lambda database: MongoBookings(database).record_attendance(new_slot_id(), {ANNA}),
     "remember": lambda database: MongoReplies(database).remember("key", "fingerprint", NOON),
     "keep": lambda database: MongoReplies(database).keep("key", Reply(status=204, headers={}, body=b"")),
     "release": lambda database: MongoReplies(database).release("key"),
+    "open": lambda database: MongoCommitStream(database).open(),
+    "claim": lambda database: MongoConsumers(database).claim("recorder", OWNER),
+    "begin": lambda database: MongoConsumers(database).begin(consumer(), keep_marks=False),
+    "begin with marks": lambda database: MongoConsumers(database).begin(consumer(), keep_marks=True),
+    "advance": lambda database: MongoConsumers(database).advance(
+        "recorder", OWNER, cursor="s.p", marks={new_session_id(): 1}, up_to=NOON, is_caught_up=True
+    ),
+    "marks": lambda database: MongoConsumers(database).marks("recorder"),
+    "owners": lambda database: MongoConsumers(database).owners(["recorder"]),
+    "all": lambda database: MongoConsumers(database).all(),
+    "forget a consumer": lambda database: MongoConsumers(database).forget("recorder"),
+    "forget_sessions": lambda database: MongoConsumers(database).forget_sessions({new_session_id()}),
     "beat": lambda database: MongoLiveness(database).beat(NodeId("a"), NOON),
     "heartbeats": lambda database: MongoLiveness(database).heartbeats(),
     "forget": lambda database: MongoLiveness(database).forget(NodeId("a")),
@@ -107,7 +139,7 @@ PAGES = {"page of slots", "page of registrations", "sessions"}
 def test_every_method_of_every_port_is_called_here() -> None:
     methods = {
         name
-        for port in (Bookings, Catalog, Journal, Liveness, Projections, Replies)
+        for port in (Bookings, Catalog, CommitStream, Consumers, Journal, Liveness, Projections, Replies)
         for name in vars(port)
         if not name.startswith("_")
     }

@@ -22,13 +22,22 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database, connect
-from coordinator.adapters.mongo.documents import registration_document, series_document, session_document, slot_document
+from coordinator.adapters.mongo.consumers import MongoConsumers
+from coordinator.adapters.mongo.documents import (
+    participant_document,
+    registration_document,
+    series_document,
+    session_document,
+    slot_document,
+)
+from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.mongo.projections import MongoProjections
 from coordinator.adapters.mongo.schema import prepare
 from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.model import (
     Language,
     Level,
+    Participant,
     Recurrence,
     Registration,
     RegistrationStatus,
@@ -39,7 +48,18 @@ from coordinator.domain.model import (
 from coordinator.ports.bookings import RegistrationQuery
 from coordinator.ports.catalog import SlotQuery
 from coordinator.ports.projections import SessionQuery
-from tests.contracts.making import MOMENT, NOON, new_session_id, new_slot_id, registration, series, session, slot
+from tests.contracts.making import (
+    MOMENT,
+    NOON,
+    new_session_id,
+    new_slot_id,
+    participant,
+    registration,
+    series,
+    session,
+    slot,
+)
+from tests.contracts.tables import SMALLEST
 from tests.database import client, fresh_database, server_url
 
 OVER = 2500
@@ -50,6 +70,7 @@ DAY = timedelta(days=1)
 NOW = datetime.now(UTC)
 SERIES, SLOT, USER = SlotId("5e71e55e71e55e71e55e71e5"), SlotId("510751075107510751075107"), UserId("user7")
 SESSION = SessionId("5e55105e55105e55105e5510")
+CONSUMER, BEGINNING = "recorder", ObjectId()
 
 Raw = SyncDatabase[dict[str, Any]]
 
@@ -63,6 +84,10 @@ def fill(raw: Raw) -> None:
     raw["sessions"].insert_many([session_document(some_session(dice, number)) for number in numbers])
     stopped = [series_document(series(is_active=False)) for _ in range(OVER)]
     raw["series"].insert_many([*stopped, series_document(series(next_start=NOON))])
+    raw["consumers"].insert_one({**SMALLEST["consumers"], "_id": CONSUMER, "beginning": BEGINNING})
+    raw["marks"].insert_many([some_mark(number) for number in numbers])
+    raw["participants"].insert_many([participant_document(some_participant(number)) for number in numbers])
+    raw["events"].insert_many([some_commit(number) for number in numbers])
 
 
 def some_slot(dice: random.Random, number: int) -> TimeSlot:
@@ -93,6 +118,21 @@ def some_session(dice: random.Random, number: int) -> Session:
         time_slot_id=new_slot_id(),
         created_at=NOW - dice.randrange(1, 29 * 24 * 60) * timedelta(minutes=1),
     )
+
+
+def some_mark(number: int) -> dict[str, Any]:
+    beginning = BEGINNING if number < FEW // 2 else ObjectId()
+    return {"consumer": CONSUMER, "beginning": beginning, "sessionId": ObjectId(), "seq": 1}
+
+
+def some_participant(number: int) -> Participant:
+    return participant(new_session_id(), UserId(f"user{number // 5}"))
+
+
+def some_commit(number: int) -> dict[str, Any]:
+    """One of the twenty commits of a session of today."""
+    session_id = ObjectId(f"{int(NOW.timestamp()):08x}{number // 20:016x}")
+    return {**SMALLEST["events"], "sessionId": session_id, "seq": number % 20 + 1}
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +198,8 @@ def queries(commands: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield {"find": collection, "filter": condition, **extra}
             case {"distinct": collection, "query": condition}:
                 yield {"find": collection, "filter": condition}
+            case {"delete": collection, "deletes": deletes}:
+                yield from ({"find": collection, "filter": delete["q"]} for delete in deletes)
             case {"update": collection, "updates": updates}:
                 yield from ({"find": collection, "filter": update["q"]} for update in updates)
 
@@ -282,6 +324,7 @@ SCHEDULING = {
         lambda database: MongoBookings(database).cancel_all(new_slot_id(), NOON), is_covered=True
     ),
 }
+MANY = ("timeslots", "series", "registrations", "sessions", "marks", "participants", "events")
 BOOKING = {
     "holders of a slot": Query(lambda database: MongoBookings(database).holders(SLOT), is_covered=True),
     "slots of a user": Query(lambda database: MongoBookings(database).slots_of(USER), is_covered=True),
@@ -293,24 +336,52 @@ BOOKING = {
         lambda database: MongoCatalog(database).slots({SLOT, *(new_slot_id() for _ in range(20))}), is_covered=True
     ),
 }
-EVERY = {**LISTS, **SCHEDULING, **BOOKING}
+FEED = {
+    "marks of a consumer": Query(lambda database: MongoConsumers(database).marks(CONSUMER), is_covered=False),
+    "marks of some sessions": Query(
+        lambda database: MongoConsumers(database).marks(CONSUMER, [new_session_id() for _ in range(20)]),
+        is_covered=False,
+    ),
+    "forgetting sessions": Query(
+        lambda database: MongoConsumers(database).forget_sessions({new_session_id()}), is_covered=True
+    ),
+}
+LEDGER = {
+    "sessions that a user has a part in": Query(
+        lambda database: MongoProjections(database).sessions_of(USER, None, 10), is_covered=False
+    ),
+    "those after another": Query(
+        lambda database: MongoProjections(database).sessions_of(USER, SESSION, 10), is_covered=False
+    ),
+    "what a log says of a user": Query(
+        lambda database: MongoJournal(database).mentions(SESSION, USER, {"recording_consent_granted"}), is_covered=False
+    ),
+    "the end of a log": Query(lambda database: MongoJournal(database).head(SESSION), is_covered=True),
+    "logs that are too old": Query(
+        lambda database: MongoJournal(database).expired(NOW - 30 * DAY, 100), is_covered=False
+    ),
+    "taking a log away": Query(lambda database: MongoJournal(database).discard(SESSION), is_covered=True),
+    "taking documents away": Query(lambda database: MongoProjections(database).discard(SESSION), is_covered=True),
+}
+EVERY = {**LISTS, **SCHEDULING, **BOOKING, **FEED, **LEDGER}
 
 
 @pytest.mark.parametrize("name", EVERY)
 async def test_a_query_uses_an_index(name: str, database: Database, recorder: Recorder, raw: Raw) -> None:
     query = EVERY[name]
     await query.call(database)
-    sent = list(queries(recorder.commands))
+    every_consumer = {"find": "consumers", "filter": {}}  # of which there are few
+    sent = [find for find in queries(recorder.commands) if find != every_consumer]
     assert sent
     for find in sent:
-        if query.is_covered or not is_embedded(raw):
+        if query.is_covered or not is_embedded(raw) or set(find["filter"]) == {"_id"}:
             await asyncio.to_thread(check_by_explaining, raw, find)
         else:
             await asyncio.to_thread(check_by_the_clock, raw, find)
 
 
 async def test_what_is_there_is_enough_to_tell_an_index_from_a_scan(raw: Raw) -> None:
-    assert all(raw[name].count_documents({}) > OVER for name in ("timeslots", "series", "registrations", "sessions"))
+    assert all(raw[name].count_documents({}) > OVER for name in MANY)
     by_chance = {"find": "timeslots", "filter": {"updatedAt": NOON, "_id": {"$ne": ObjectId()}}}
     with pytest.raises(AssertionError):
         check_by_explaining(raw, by_chance)

@@ -13,7 +13,8 @@ from pymongo import WriteConcern
 from pymongo.database import Database as SyncDatabase
 
 from coordinator.adapters.mongo.client import Database
-from coordinator.adapters.mongo.journal import MongoJournal, _raw_commit
+from coordinator.adapters.mongo.commit_documents import raw_commit
+from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.domain.events import MicChanged, RecordingAttached
 from coordinator.domain.ids import SessionId
 from coordinator.domain.ledger import GENESIS, Commit, Flaw, canonical_event, canonical_stored_event, find_flaws
@@ -235,7 +236,7 @@ def test_a_date_beyond_all_calendars_is_found() -> None:
     rest = {"prevHash": GENESIS, "hash": "0" * 64}
     session_id = str(document["sessionId"])
     for foreign in ({**document, "events": [event], **rest}, {**document, "at": NOON, "events": [event], **rest}):
-        assert [flaw.seq for flaw in find_flaws(session_id, [_raw_commit(foreign)])] == [1]
+        assert [flaw.seq for flaw in find_flaws(session_id, [raw_commit(foreign)])] == [1]
 
 
 @pytest.mark.parametrize("field", ["at", "seq", "prevHash", "hash", "events"])

@@ -1,4 +1,7 @@
-"""Random logs: commits of any events in any order. The ledger does not ask whether they make sense, nor do these."""
+"""Random logs: commits of any events in any order. The ledger does not ask whether they make sense, nor do these.
+
+But salts stand where they may, and only there.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,18 +16,22 @@ from coordinator.domain.events import (
     EventBody,
     LeftReason,
     ParticipantDisconnected,
+    ParticipantJoined,
     ParticipantLeft,
     Role,
     SessionEnded,
+    UserErased,
 )
 from coordinator.domain.events import PermissionReason as Why
 from coordinator.domain.ids import CommitId, ConnectionId, UserId
 from coordinator.domain.ledger import GENESIS, Commit, seal
 from coordinator.domain.model import EndReason, Language, Level
+from coordinator.domain.pseudonyms import Alias, alias_of
 from tests.domain.story import SESSION, SLOT, START
 
 TEXTS = st.text(max_size=12)
-USERS = st.text(min_size=1, max_size=12).map(UserId)
+USERS = (st.sampled_from(["anna", "ben", "system"]) | st.text(min_size=1, max_size=12)).map(UserId)
+SALTS = st.text("0123456789abcdef", min_size=32, max_size=32)
 INSTANTS = st.integers(0, 10_000_000).map(lambda count: START + timedelta(milliseconds=count))
 LENGTHS = st.integers(0, 600_000).map(lambda count: count / 1000)
 SEATS = st.integers(2, 50)
@@ -71,19 +78,44 @@ def _bodies_of(kind: type[EventBody]) -> st.SearchStrategy[EventBody]:
 BODIES = st.sampled_from(sorted(EVENT_TYPES)).flatmap(lambda kind: _bodies_of(EVENT_TYPES[kind]))
 
 
+class Company:
+    """Who is in a session, with or without a salt."""
+
+    def __init__(self) -> None:
+        self.joined: set[UserId] = set()
+        self.aliases: dict[UserId, Alias] = {}
+
+    def may_be_salted(self, actor: Actor, body: EventBody) -> bool:
+        if isinstance(body, ParticipantJoined):
+            return body.user_id not in self.joined
+        return actor.role is not Role.SYSTEM and actor.user_id not in self.joined
+
+    def take_in(self, body: EventBody, salt: str | None) -> None:
+        if isinstance(body, ParticipantJoined):
+            self.joined.add(body.user_id)
+            if salt is not None:
+                self.aliases[body.user_id] = alias_of(body.user_id, salt)
+        elif isinstance(body, UserErased):
+            self.joined.discard(body.user_id)
+            self.aliases.pop(body.user_id, None)
+
+
 @st.composite
 def logs(draw: st.DrawFn, min_commits: int = 1, max_commits: int = 4) -> list[Commit]:
     """Draw a session's commits, sealed and chained."""
     commits: list[Commit] = []
+    company = Company()
     seq, prev_hash = 1, GENESIS
     at: datetime = START
     for number in range(draw(st.integers(min_commits, max_commits))):
         at += timedelta(milliseconds=draw(st.integers(0, 100_000)))
         said = draw(st.lists(st.tuples(ACTORS, BODIES), min_size=1, max_size=3))
-        events = [
-            Event(session_id=SESSION, seq=seq + place, at=at, actor=actor, body=body)
-            for place, (actor, body) in enumerate(said)
-        ]
-        commits.append(seal(CommitId(f"{number:024x}"), events, prev_hash))
+        before = dict(company.aliases)
+        events = []
+        for place, (actor, body) in enumerate(said):
+            salt = draw(st.none() | SALTS) if company.may_be_salted(actor, body) else None
+            company.take_in(body, salt)
+            events.append(Event(session_id=SESSION, seq=seq + place, at=at, actor=actor, body=body, salt=salt))
+        commits.append(seal(CommitId(f"{number:024x}"), events, prev_hash, before))
         seq, prev_hash = seq + len(events), commits[-1].hash
     return commits

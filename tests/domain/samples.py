@@ -23,6 +23,7 @@ from coordinator.domain.events import (
     SessionEnded,
     SessionOpened,
     SessionStarted,
+    UserErased,
 )
 from coordinator.domain.ids import UserId
 from coordinator.domain.model import EndReason
@@ -73,6 +74,7 @@ def participant_words(who: UserId) -> dict[str, EventBody]:
         RecordingPermitted(user_id=who, reason=PermissionReason.CONSENT_GRANTED),
         RecordingWithdrawn(user_id=who, reason=PermissionReason.CONSENT_REVOKED),
         RecordingAttached(user_id=who, url=URL, start_time=START),
+        UserErased(user_id=who),
     ]
     words = {body.kind: body for body in bodies}
     return {**words, REMOVAL: ParticipantLeft(user_id=who, reason=LeftReason.REMOVED, message="be kind")}

@@ -21,6 +21,7 @@ from coordinator.domain.commands import (
     Command,
     DisconnectParticipant,
     EndSession,
+    EraseUser,
     JoinSession,
     LeaveSession,
     MuteParticipant,
@@ -33,9 +34,11 @@ from coordinator.domain.commands import (
 from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.decide import decide
 from coordinator.domain.events import Actor, DisconnectReason, Event, EventBody, Role
+from coordinator.domain.evolve import fold
 from coordinator.domain.ids import CommitId, ConnectionId, SessionId, SlotId, UserId
 from coordinator.domain.ledger import GENESIS, Commit, seal
 from coordinator.domain.model import Language, Level
+from coordinator.domain.pseudonyms import NOBODY
 from coordinator.domain.state import ParticipantState, SessionState
 
 SESSION = SessionId("5e55105e55105e55105e5510")
@@ -151,6 +154,26 @@ def attach(who: UserId, start: timedelta, url: str = URL) -> AttachRecording:
     return AttachRecording(actor=RECORDER, user_id=who, url=url, start_time=START + start)
 
 
+def erase(who: UserId) -> EraseUser:
+    return EraseUser(user_id=who)
+
+
+def salt(number: int) -> str:
+    """One of many salts, each unlike the others."""
+    return f"5a17{number:028x}"
+
+
+def sealed_log(commits: Iterable[list[Event]]) -> list[Commit]:
+    """Commits as the journal gets them."""
+    sealed: list[Commit] = []
+    state: SessionState | None = None
+    for number, events in enumerate(commits):
+        prev_hash = sealed[-1].hash if sealed else GENESIS
+        sealed.append(seal(CommitId(f"{number:024x}"), events, prev_hash, state.aliases if state else NOBODY))
+        state = fold(events, state)
+    return sealed
+
+
 def said(events: Iterable[Event]) -> list[EventBody]:
     """What happened, without when and by whom."""
     return [event.body for event in events]
@@ -169,6 +192,7 @@ class Story:
         self.clock = START + LOBBY
         self.state: SessionState | None = None
         self.commits: list[list[Event]] = []
+        self.decisions = 0
         if opened:
             self.given(self.opening)
 
@@ -179,10 +203,7 @@ class Story:
 
     def sealed(self) -> list[Commit]:
         """Every commit so far, as the journal gets them."""
-        sealed: list[Commit] = []
-        for number, events in enumerate(self.commits):
-            sealed.append(seal(CommitId(f"{number:024x}"), events, sealed[-1].hash if sealed else GENESIS))
-        return sealed
+        return sealed_log(self.commits)
 
     @property
     def session(self) -> SessionState:
@@ -221,8 +242,9 @@ class Story:
     def _decide(self, command: Command) -> list[Event]:
         before = self.state
         untouched = copy.deepcopy(before)
+        self.decisions += 1
         try:
-            decision = decide(SESSION, before, command, self.clock)
+            decision = decide(SESSION, before, command, self.clock, salt(self.decisions))
         finally:
             assert before == untouched, "deciding must not change the state it is given"
         self.state = decision.state

@@ -8,6 +8,7 @@ from coordinator.domain.commands import (
     Command,
     DisconnectParticipant,
     EndSession,
+    EraseUser,
     JoinSession,
     LeaveSession,
     MuteParticipant,
@@ -31,6 +32,7 @@ from tests.domain.story import (
     Story,
     attach,
     consent,
+    erase,
     join,
     leave,
     lose,
@@ -42,6 +44,7 @@ from tests.domain.story import (
     remove,
     revoke,
     running,
+    salt,
 )
 
 ONE_OF_EACH: dict[type[Command], Command] = {
@@ -57,6 +60,7 @@ ONE_OF_EACH: dict[type[Command], Command] = {
     RemoveParticipant: remove(ANNA),
     SetRecording: record(),
     AttachRecording: attach(ANNA, minutes(0)),
+    EraseUser: erase(ANNA),
 }
 
 WHEN_ENDED: dict[type[Command], type[CoordinatorError] | None] = {
@@ -76,7 +80,7 @@ WHEN_ENDED: dict[type[Command], type[CoordinatorError] | None] = {
 
 def test_the_tables_name_every_command() -> None:
     assert set(ONE_OF_EACH) == set(Command.__args__)
-    assert set(WHEN_ENDED) == set(Command.__args__) - {AttachRecording}
+    assert set(WHEN_ENDED) == set(Command.__args__) - {AttachRecording, EraseUser}
 
 
 @pytest.mark.parametrize("command", ONE_OF_EACH.values(), ids=lambda command: type(command).__name__)
@@ -103,9 +107,11 @@ def test_an_ended_session_stays_as_it_is(kind: type[Command]) -> None:
     assert story.session == ended
 
 
-def test_an_ended_session_still_takes_recordings() -> None:
+@pytest.mark.parametrize("kind", [AttachRecording, EraseUser])
+def test_an_ended_session_still_takes_recordings_and_erases_users(kind: type[Command]) -> None:
     story = running(ANNA, BEN, recording=True, consenting=[ANNA]).given(END_IT, at=minutes(5))
-    assert len(story.when(ONE_OF_EACH[AttachRecording])) == 1
+    assert len(story.when(ONE_OF_EACH[kind])) == 1
+    assert story.when(ONE_OF_EACH[kind]) == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +156,7 @@ def test_a_refusal_leaves_no_trace_of_what_came_due() -> None:
     story = Story().given(join(ANNA), at=minutes(-5))
     waiting = story.session
     with pytest.raises(CoordinatorError):
-        decide(SESSION, waiting, media(BEN, mic=True), START + minutes(10))
+        decide(SESSION, waiting, media(BEN, mic=True), START + minutes(10), salt(0))
     with pytest.raises(SessionEndedError):
         story.when(media(BEN, mic=True), at=minutes(10))
     assert len(story.commits[-1]) == 2, "the end, and Anna's leaving"
@@ -158,5 +164,5 @@ def test_a_refusal_leaves_no_trace_of_what_came_due() -> None:
 
 def test_nothing_to_do_is_a_valid_answer() -> None:
     story = running(ANNA, BEN)
-    decision = decide(SESSION, story.state, PASS, START + minutes(1))
+    decision = decide(SESSION, story.state, PASS, START + minutes(1), salt(0))
     assert (decision.events, decision.state) == ([], story.state)

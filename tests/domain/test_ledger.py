@@ -27,7 +27,7 @@ from coordinator.domain.ledger import (
 from coordinator.domain.model import Language
 from tests.domain.logs import logs
 from tests.domain.samples import opened, participant_words, session_words
-from tests.domain.stored import canonical, chain_hash, stored_form
+from tests.domain.stored import Salts, canonical, chain_hash, stored_form
 from tests.domain.story import ANNA, BEN, MODERATOR, SESSION, START, consent, join, minutes, record, running, seconds
 
 WORDS = {**session_words(), **participant_words(ANNA)}
@@ -55,6 +55,7 @@ GOLDEN = {
     "recording_withdrawn": b'{"reason":"consent_revoked","userId":"anna"}',
     "recording_attached": b'{"startTime":"2030-03-04T18:00:00.000Z",'
     b'"url":"https://bucket.r2.cloudflarestorage.com/anna.webm","userId":"anna"}',
+    "user_erased": b'{"userId":"anna"}',
 }
 GOLDEN_HASH = "a2c7c2cf027f600d7168505aaca0c1c514372f542dbb65a6abc3f6ced3e8b0e9"
 
@@ -71,6 +72,7 @@ def stored(event: Event) -> dict[str, Any]:
         "at": event.at,
         "actor": {"userId": event.actor.user_id, "role": event.actor.role.value},
         "data": plain_data(event.body),
+        **({} if event.salt is None else {"salt": event.salt}),
     }
 
 
@@ -97,7 +99,9 @@ def test_text_is_written_as_it_is_in_utf_8() -> None:
 
 
 def test_the_golden_hash() -> None:
-    events = [an_event(body, seq) for seq, body in enumerate(WORDS.values(), start=1)]
+    # Of a log without salts, as it was written before there were any.
+    words = [word for word in WORDS if word != "user_erased"]
+    events = [an_event(WORDS[word], seq) for seq, word in enumerate(words, start=1)]
     commit = seal(CommitId("c0" * 12), events, GENESIS)
     head = {
         "at": "2030-03-04T18:00:01.250Z",
@@ -107,7 +111,7 @@ def test_the_golden_hash() -> None:
         "sessionId": "5e55105e55105e55105e5510",
     }
     lines = [json.dumps(head, sort_keys=True, separators=(",", ":")).encode()]
-    for event, word in zip(events, WORDS, strict=True):
+    for event, word in zip(events, words, strict=True):
         form = {
             "actor": {"role": "moderator", "userId": "mona"},
             "at": "2030-03-04T18:00:01.250Z",
@@ -131,10 +135,12 @@ def test_a_commit_is_chained_to_the_one_before() -> None:
 
 @given(logs())
 def test_anyone_can_compute_the_hashes_with_a_json_library(log: list[Commit]) -> None:
+    salts: Salts = {}
     for commit, plain in zip(log, stored_form(log), strict=True):
-        assert commit.hash == chain_hash(plain)
+        assert commit.hash == chain_hash(plain, salts)
         for sealed, event in zip(commit.events, plain["events"], strict=True):
-            assert sealed.json == canonical({**event, "sessionId": SESSION})
+            shown = {name: value for name, value in event.items() if name != "salt"}
+            assert sealed.json == canonical({**shown, "sessionId": SESSION})
 
 
 @given(logs())
@@ -177,6 +183,11 @@ class TestReading:
     def test_an_unknown_type_is_named(self) -> None:
         with pytest.raises(UnknownEventError, match=r"event 7 .* 'hand_raised'"):
             read_event(SESSION, {**stored(an_event(SessionStarted())), "type": "hand_raised"})
+
+    @pytest.mark.parametrize("salt", ["", "5a17", "5A" * 16, "5a" * 17, 7, ["5a" * 16]])
+    def test_something_else_than_a_salt_is_refused(self, salt: Any) -> None:
+        with pytest.raises(ValueError, match=r"event 7 .* salt"):
+            read_event(SESSION, {**stored(an_event(SessionStarted())), "salt": salt})
 
     @pytest.mark.parametrize("data", [{}, {"userId": "anna"}, {"userId": "anna", "micEnabled": "yes"}])
     def test_data_that_do_not_fit_are_refused(self, data: dict[str, Any]) -> None:

@@ -100,6 +100,7 @@ def test_the_events_are_those_of_the_contract() -> None:
         "recording_permitted",
         "recording_withdrawn",
         "recording_attached",
+        "user_erased",
     }
     assert all(body.kind == kind for kind, body in EVENT_TYPES.items())
 

@@ -59,6 +59,7 @@ SESSION_TABLE = """
     recording_permitted       .          .       a      .
     recording_withdrawn       .          .       a      e
     recording_attached        .          .       a      e
+    user_erased               .          .       .      e
 """
 PARTICIPANT_TABLE = """
                               absent present away gone removed
@@ -74,6 +75,7 @@ PARTICIPANT_TABLE = """
     recording_permitted       .      p       .    .    .
     recording_withdrawn       .      p       a    g    r
     recording_attached        .      p       a    g    r
+    user_erased               .      p       a    g    r
 """
 
 STATUSES: tuple[SessionStatus | None, ...] = (None, *SessionStatus)

@@ -56,7 +56,7 @@ class ResumingClient:
                 await asyncio.wait({stay, watch}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 watch.cancel()
-                await _end(stay)
+                await insist_on_ending(stay)
                 self.joined.clear()
                 with suppress(TimeoutError):
                     # The library waits for the server's answer to its goodbye, and for ever where none comes.
@@ -124,7 +124,8 @@ class ResumingClient:
         self.received.append(event)
 
 
-async def _end(stay: asyncio.Task[None]) -> None:
+async def insist_on_ending(stay: asyncio.Task[None]) -> None:
+    """Cancel what a client of this library does, until it has ended; however it ended is all right."""
     # Before Python 3.12 `asyncio.wait_for`, on which the library's calls rest, forgets a cancellation that meets an
     # answer just come: one `cancel` can get lost, and the toggling would go on for ever.
     while not stay.done():

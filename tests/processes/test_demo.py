@@ -69,7 +69,7 @@ async def slots(server: ServerProcess, language: str) -> list[dict[str, Any]]:
 
 async def test_the_demo_offers_a_session_that_its_users_can_join(server: ServerProcess) -> None:
     shown = await demo(server, "--url", server.address)
-    assert [*shown.tokens] == ["ada", "bruno", "chloe", "diego", "demo-moderator"]
+    assert [*shown.tokens] == ["ada", "bruno", "chloe", "diego", "demo-moderator", "demo-recorder"]
     assert shown.linked == ["ada", "bruno"]
     assert f"{server.address}/docs" in shown.text
     assert await status_on_joining(server, shown.tokens["ada"], shown.session) == "waiting"
@@ -96,7 +96,7 @@ async def test_the_demo_offers_a_daily_and_a_weekly_series(server: ServerProcess
 async def test_another_demo_brings_users_of_its_own_and_finds_the_series(server: ServerProcess) -> None:
     first = await demo(server, "--url", server.address)
     second = await demo(server, "--url", server.address)
-    assert [*second.tokens] == ["ada-2", "bruno-2", "chloe-2", "diego-2", "demo-moderator"]
+    assert [*second.tokens] == ["ada-2", "bruno-2", "chloe-2", "diego-2", "demo-moderator", "demo-recorder"]
     assert second.linked == ["ada-2", "bruno-2"]
     assert "stand in" in second.text
     assert "stand in" not in first.text

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from tests.services.feeds import Stage, staged
 from tests.services.harness import Node, World
 
 
@@ -21,3 +22,9 @@ async def world() -> AsyncIterator[World]:
 @pytest.fixture
 async def node(world: World) -> Node:
     return world.node("a0")
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    async with staged() as stage:
+        yield stage

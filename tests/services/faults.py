@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum, auto
@@ -18,7 +18,7 @@ from coordinator.adapters.memory.projections import MemoryProjections
 from coordinator.domain.ids import CommitId, NodeId, SessionId, SlotId, UserId
 from coordinator.domain.ledger import Commit, SealedEvent
 from coordinator.domain.model import Participant, Session
-from coordinator.ports.journal import OutcomeUnknownError
+from coordinator.ports.journal import Head, Mention, OutcomeUnknownError
 
 
 class Fate(Enum):
@@ -138,6 +138,14 @@ class Line:
         await self._ask()
         return await self._journal.stored(session_id)
 
+    async def head(self, session_id: SessionId) -> Head | None:
+        await self._ask()
+        return await self._journal.head(session_id)
+
+    async def mentions(self, session_id: SessionId, user_id: UserId, kinds: Collection[str]) -> Sequence[Mention]:
+        await self._ask()
+        return await self._journal.mentions(session_id, user_id, kinds)
+
     async def _ask(self) -> None:
         self.reads += 1
         await asyncio.sleep(0)
@@ -230,6 +238,8 @@ class ShakyProjections(MemoryProjections):
         super().__init__()
         self.is_cut = False
         self.defect: Exception | None = None
+        self.defects: dict[SessionId, Exception] = {}
+        """What reading the documents of these sessions raises: somebody has made them into something else."""
         self.writes: list[tuple[list[Session], list[Participant]]] = []
 
     async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
@@ -249,6 +259,8 @@ class ShakyProjections(MemoryProjections):
     async def session(self, session_id: SessionId) -> Session | None:
         if self.is_cut:
             raise _silence()
+        if session_id in self.defects:
+            raise self.defects[session_id]
         return await super().session(session_id)
 
 

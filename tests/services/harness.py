@@ -32,9 +32,12 @@ from coordinator.ports.bookings import RegistrationQuery
 from coordinator.ports.catalog import Catalog
 from coordinator.services.background import BackgroundTasks, every
 from coordinator.services.booking import Booking
+from coordinator.services.catching_up import Snapshot, View, snapshot_of
+from coordinator.services.consents import Consents
 from coordinator.services.moderation import Moderation
 from coordinator.services.openings import Openings, SessionRules
-from coordinator.services.participation import Participation, Snapshot, View, snapshot_of
+from coordinator.services.overview import Overview
+from coordinator.services.participation import Participation
 from coordinator.services.projector import Projector
 from coordinator.services.reader import Reader
 from coordinator.services.recordings import Recordings
@@ -43,11 +46,14 @@ from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms
 from coordinator.services.settlement import Settlement
 from coordinator.services.verifier import Verifier
-from tests.domain.story import LOBBY, START
+from coordinator.services.watching import Watching
+from tests.domain.story import LOBBY, MODERATOR, START
 from tests.services.faults import Course, Line, ShakyBookings, ShakyCatalog, ShakyLiveness, ShakyProjections, Watched
+from tests.services.watchers import Watcher
 
 RULES = SessionRules(lobby_minutes=10, no_show_minutes=10, empty_timeout_seconds=60, reconnect_grace_seconds=30)
 NODE_TIMEOUT_SECONDS = 15
+WATCHED_SESSIONS = 3
 ALLOWED_HOSTS = ["r2.cloudflarestorage.com", "recordings.example"]
 TICK_SECONDS = 1.0
 PATIENCE_SECONDS = 5
@@ -192,8 +198,12 @@ class Megaphone:
         if self.defect is not None:
             raise self.defect
         for subscriber in subscribers:
-            assert isinstance(subscriber, Client)
+            assert isinstance(subscriber, Client | Watcher)
             subscriber.tell(events)
+
+    def announce(self, subscribers: Iterable[Subscriber], name: str, payload: Mapping[str, Any]) -> None:
+        for subscriber in subscribers:
+            subscriber.notify(name, payload)
 
 
 class Node:
@@ -245,8 +255,11 @@ class Node:
             settlement=self.settlement,
         )
         self.reader = Reader(self.rooms, journal, world.projections, bookings)
+        self.consents = Consents(self.rooms, journal, world.projections, clock)
         self.booking = Booking(catalog, bookings, self.reader, clock, self.ids)
-        self.moderation = Moderation(self.rooms, self.reader)
+        self.moderation = Moderation(self.rooms)
+        self.watching = Watching(self.rooms, journal, clock, replay_limit=replay_limit, most_sessions=WATCHED_SESSIONS)
+        self.overview = Overview(self.rooms, world.projections, self.megaphone, clock, self.errands)
         self.recordings = Recordings(self.rooms, self.reader, ALLOWED_HOSTS)
         self._loops.start(self.rooms.write(), f"group commit of {name}")
         self._loops.start(self.projector.run(), f"projections of {name}")
@@ -255,6 +268,11 @@ class Node:
         """A new connection of a user."""
         self._connections += 1
         return Client(self, user, session, connection_id(self.id, self._connections))
+
+    def watcher(self, user: UserId = MODERATOR.user_id) -> Watcher:
+        """A new connection of a moderator."""
+        self._connections += 1
+        return Watcher(self, connection_id(self.id, self._connections), user)
 
     async def joined(self, session: SessionId, *users: UserId) -> list[Client]:
         """New connections of these users, each with a seat."""
@@ -277,7 +295,7 @@ class Node:
 
     def tick(self, seconds: float = TICK_SECONDS) -> None:
         """Do by itself what a running coordinator does every second."""
-        for work in (self.openings.open_due, self.recovery.sweep, self.settlement.settle_due):
+        for work in (self.openings.open_due, self.recovery.sweep, self.settlement.settle_due, self.overview.look):
             self.errands.start(every(self.clock, seconds, work, work.__name__), work.__name__)
 
     async def take_up(self, seconds: float = TICK_SECONDS) -> None:

@@ -228,10 +228,10 @@ async def test_what_fell_due_comes_before_the_command_that_finds_it(world: World
 async def test_a_defect_in_the_decider_is_answered_and_harms_nobody_else(
     world: World, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(session: SessionId, state: SessionState | None, command: Command, now: datetime) -> Decision:
+    def broken(session: SessionId, state: SessionState | None, command: Command, now: datetime, salt: str) -> Decision:
         if getattr(command, "user_id", None) == BEN:
             raise ZeroDivisionError
-        return decide(session, state, command, now)
+        return decide(session, state, command, now, salt)
 
     world.tolerated = {"decider_failed"}
     one, other = await sessions(world, node, 2)

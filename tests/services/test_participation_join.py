@@ -17,7 +17,7 @@ from coordinator.domain.ids import SessionId
 from coordinator.domain.ledger import SealedEvent
 from coordinator.domain.model import RegistrationStatus
 from coordinator.ports.journal import OutcomeUnknownError
-from coordinator.services.participation import View
+from coordinator.services.catching_up import View
 from coordinator.services.room import RECENT_EVENTS
 from tests.domain.story import ANNA, BEN, CLEO, DINA, END_IT, media, remove, user
 from tests.services.harness import Client, Node, World, soon

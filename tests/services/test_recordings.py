@@ -26,14 +26,16 @@ def recording(who: UserId = ANNA, url: str = URL, at: float = 1) -> Recording:
 
 
 async def test_a_recording_is_attached_once(world: World, node: Node, session: SessionId) -> None:
-    assert await soon(node.recordings.attach(RECORDER, session, recording()))
+    assert (await soon(node.recordings.attach(RECORDER, session, recording()))).is_new
     seq = (await world.state(session)).seq
     later = recording(at=2)
-    assert not await soon(node.recordings.attach(RECORDER, session, recording()))
-    assert not await soon(node.recordings.attach(RECORDER, session, later)), "the user and the URL make it the same"
+    assert not (await soon(node.recordings.attach(RECORDER, session, recording()))).is_new
+    assert not (await soon(node.recordings.attach(RECORDER, session, later))).is_new, (
+        "the user and the URL make it the same"
+    )
     assert (await world.state(session)).seq == seq
     another = recording(url=URL + "2")
-    assert await soon(node.recordings.attach(RECORDER, session, another))
+    assert (await soon(node.recordings.attach(RECORDER, session, another))).is_new
     assert list(await soon(node.recordings.of_session(session))) == [recording(), another]
     assert (await world.log(session))[-1].actor == RECORDER
 
@@ -41,8 +43,8 @@ async def test_a_recording_is_attached_once(world: World, node: Node, session: S
 async def test_what_another_node_attached_is_not_new(world: World, node: Node, session: SessionId) -> None:
     other = world.node("b0")
     await other.room(session)
-    assert await soon(node.recordings.attach(RECORDER, session, recording()))
-    assert not await soon(other.recordings.attach(RECORDER, session, recording()))
+    assert (await soon(node.recordings.attach(RECORDER, session, recording()))).is_new
+    assert not (await soon(other.recordings.attach(RECORDER, session, recording()))).is_new
     assert list(await soon(other.recordings.of_session(session))) == [recording()]
 
 
@@ -50,8 +52,8 @@ async def test_recordings_are_attached_after_the_end(world: World, node: Node, s
     await node.do(session, END_IT)
     await world.clock.advance(3600)
     node.rooms.drop_idle()
-    assert await soon(node.recordings.attach(RECORDER, session, recording()))
-    assert not await soon(node.recordings.attach(RECORDER, session, recording()))
+    assert (await soon(node.recordings.attach(RECORDER, session, recording()))).is_new
+    assert not (await soon(node.recordings.attach(RECORDER, session, recording()))).is_new
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ async def test_only_who_could_be_recorded_then(
     ],
 )
 async def test_allowed_hosts(world: World, node: Node, session: SessionId, url: str) -> None:
-    assert await soon(node.recordings.attach(RECORDER, session, recording(url=url)))
+    assert (await soon(node.recordings.attach(RECORDER, session, recording(url=url)))).is_new
     assert [item.url for item in await soon(node.recordings.of_session(session))] == [url]
 
 
@@ -124,6 +126,7 @@ async def test_allowed_hosts(world: World, node: Node, session: SessionId, url: 
         "https://evil.example\t.r2.cloudflarestorage.com/a",
         "https://evil.example\n/.r2.cloudflarestorage.com/a",
         "https://evil.example .r2.cloudflarestorage.com/a",
+        'https://r2.cloudflarestorage.com/a"b',
         " https://r2.cloudflarestorage.com/a",
         "https://r2.cloudflarestorage.com/a b",
         "https://r2。cloudflarestorage。com/a",

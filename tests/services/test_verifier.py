@@ -144,3 +144,81 @@ async def test_a_session_that_the_journal_does_not_know(world: World) -> None:
     found = await verdict(world, SessionId("e" * 24), repair=True)
     assert [flaw.problem for flaw in found.flaws] == ["the journal holds no event of this session"]
     assert not found.repaired
+
+
+async def cut_off(world: World, session: SessionId, seq: int) -> None:
+    """Take the commits away that begin after a `seq`."""
+    commits = world.journal._sessions[session]
+    for newer in [place for place in commits if place > seq]:
+        del commits[newer]
+
+
+@pytest.mark.parametrize("left", [5, 3, 1, 0])
+async def test_newest_commits_that_are_gone_are_betrayed_by_documents_which_stay(
+    world: World, session: SessionId, left: int
+) -> None:
+    documents = await world.documents(session)
+    await cut_off(world, session, left)
+    for repair in (False, True):
+        found = await verdict(world, session, repair=repair)
+        (flaw,) = found.flaws
+        assert flaw.problem == f"the journal ends at seq {left}, but the session document has seen 6"
+        assert (flaw.seq, found.repaired) == (left + 1, False)
+    assert await world.documents(session) == documents
+
+
+async def test_a_log_that_is_gone_as_a_whole_is_found_through_its_documents(world: World, session: SessionId) -> None:
+    del world.journal._sessions[session]
+    verifying = asyncio.ensure_future(every_verdict(world))
+    await world.clock.advance(1)
+    (found,) = await soon(verifying)
+    assert [flaw.seq for flaw in found.flaws] == [1]
+    await world.projections.discard(session)
+    assert await every_verdict(world) == [], "of what is gone altogether nothing can be said"
+
+
+async def every_verdict(world: World) -> list[Verdict]:
+    return [found async for found in world.verifier.verify_all(repair=True)]
+
+
+async def test_documents_that_cannot_be_read_are_named_and_made_anew(world: World, session: SessionId) -> None:
+    world.projections.defects[session] = ValueError("level: no such level")
+    found = await verdict(world, session)
+    assert [flaw.problem for flaw in found.flaws] == ["the session document cannot be read: level: no such level"]
+    del world.projections.defects[session]
+    assert (await verdict(world, session)).flaws == []
+
+
+async def test_a_repair_beside_a_running_session_ends_with_the_newest_documents(
+    world: World, node: Node, session: SessionId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a node writes while its session is repaired is newer, and must not be lost to the repair."""
+    genuine = world.projections.rebuild
+    rebuilds = 0
+
+    async def rebuild(document: Session, participants: Sequence[Participant]) -> None:
+        nonlocal rebuilds
+        rebuilds += 1
+        if rebuilds < 3:
+            await node.do(session, media(ANNA, camera=rebuilds == 1))
+            await node.projector.flush()
+        await genuine(document, participants)
+
+    await damage(world, session, DAMAGE["participant altered"])
+    monkeypatch.setattr(world.projections, "rebuild", rebuild)
+    assert (await verdict(world, session, repair=True)).repaired
+    assert rebuilds == 3
+    assert await world.documents(session) == await world.expected_documents(session)
+
+
+async def test_a_repair_that_never_holds_is_not_said_to(
+    world: World, session: SessionId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rebuild(_document: Session, _participants: Sequence[Participant]) -> None:
+        """Do nothing, as if somebody undid it each time."""
+
+    await damage(world, session, DAMAGE["session altered"])
+    monkeypatch.setattr(world.projections, "rebuild", rebuild)
+    found = await verdict(world, session, repair=True)
+    assert found.flaws
+    assert not found.repaired

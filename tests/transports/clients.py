@@ -1,4 +1,4 @@
-"""Two clients for `/rooms`: the ordinary Socket.IO one, and one that writes every frame by hand.
+"""Two clients of any namespace: the ordinary Socket.IO one, and one that writes every frame by hand.
 
 Owns connecting, waiting and remembering what arrived, in the order of arrival. Knows nothing of what should arrive.
 """
@@ -15,6 +15,9 @@ import socketio
 import socketio.exceptions
 
 NAMESPACE = "/rooms"
+"""Where clients go unless another namespace is named."""
+MODERATION = "/moderation"
+RECORDING = "/recording"
 PATIENCE_SECONDS = 20.0
 """How long anything may take that happens at once on an idle machine."""
 
@@ -65,23 +68,24 @@ def matches(payload: Any, fields: dict[str, Any]) -> bool:
 
 
 class RoomClient:
-    """A participant on the official Python client.
+    """A user on the official Python client, in one namespace.
 
     Attributes:
         arrivals: All events and acks, in order.
         gone: Why the connection ended, once it has.
     """
 
-    def __init__(self, user: str) -> None:
+    def __init__(self, user: str, namespace: str = NAMESPACE) -> None:
         self.user = user
+        self.namespace = namespace
         self.arrivals: list[Arrival] = []
         self.gone: str | None = None
         self._waiting = _Arrivals()
         self._refusal: Any = None
         self._sio: Any = socketio.AsyncClient(reconnection=False, handle_sigint=False)
-        self._sio.on("*", self._on_event, namespace=NAMESPACE)
-        self._sio.on("disconnect", self._on_disconnect, namespace=NAMESPACE)
-        self._sio.on("connect_error", self._on_connect_error, namespace=NAMESPACE)
+        self._sio.on("*", self._on_event, namespace=namespace)
+        self._sio.on("disconnect", self._on_disconnect, namespace=namespace)
+        self._sio.on("connect_error", self._on_connect_error, namespace=namespace)
 
     async def connect(self, address: str, auth: Any, transports: tuple[str, ...] = ("websocket",)) -> None:
         """Connect; raises `Refused` with the server's reason."""
@@ -89,7 +93,7 @@ class RoomClient:
             await self._sio.connect(
                 address,
                 auth=auth,
-                namespaces=[NAMESPACE],
+                namespaces=[self.namespace],
                 transports=list(transports),
                 wait_timeout=PATIENCE_SECONDS,
             )
@@ -119,7 +123,7 @@ class RoomClient:
                 answer.set_result(reply[0])
 
         async def exchange() -> Any:
-            await self._sio.emit(name, arguments, namespace=NAMESPACE, callback=on_ack)
+            await self._sio.emit(name, arguments, namespace=self.namespace, callback=on_ack)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await answer
 
@@ -129,12 +133,16 @@ class RoomClient:
         """Join; return the ack."""
         return await self.call("join", {"sessionId": session_id} | ({} if after is None else {"after": after}))
 
+    async def watch(self, session_id: str, after: int | None = None) -> Any:
+        """Watch a session; return the ack."""
+        return await self.call("watch", {"sessionId": session_id} | ({} if after is None else {"after": after}))
+
     def events(self, kind: str | None = None) -> list[Any]:
         """Return the payloads of the persisted events that arrived, or of all events of one kind."""
         return [
             payload
             for name, payload in self.arrivals
-            if (name == kind if kind is not None else not name.startswith("ack ") and "seq" in payload)
+            if (name == kind if kind is not None else not name.startswith("ack ") and "at" in payload)
         ]
 
     async def wait_for(self, kind: str, **fields: Any) -> Any:
@@ -219,22 +227,22 @@ class RawClient:
         else:
             await self._ws.send_str(frame)
 
-    async def send_event(self, arguments: str) -> int:
+    async def send_event(self, arguments: str, namespace: str = NAMESPACE) -> int:
         """Send an event, given as the text of its JSON array; return the id of the ack."""
         ack_id = next(self._ack_ids)
-        await self.send(f"42{NAMESPACE},{ack_id}{arguments}")
+        await self.send(f"42{namespace},{ack_id}{arguments}")
         return ack_id
 
-    async def wait_ack(self, ack_id: int) -> Any:
+    async def wait_ack(self, ack_id: int, namespace: str = NAMESPACE) -> Any:
         """Return an ack."""
-        prefix = f"43{NAMESPACE},{ack_id}["
+        prefix = f"43{namespace},{ack_id}["
         frame = await self.wait_frame(prefix)
         (reply,) = msgspec.json.decode(frame[len(prefix) - 1 :])
         return reply
 
-    async def call(self, name: str, payload: Any) -> Any:
+    async def call(self, name: str, payload: Any, namespace: str = NAMESPACE) -> Any:
         """Send an event with one argument; return its ack."""
-        return await self.wait_ack(await self.send_event(json.dumps([name, payload])))
+        return await self.wait_ack(await self.send_event(json.dumps([name, payload]), namespace), namespace)
 
     async def wait_frame(self, prefix: str, since: int = 0) -> str:
         """Return the first frame from number `since` on that begins so, once it is there."""

@@ -135,10 +135,17 @@ def check_commits(commits: list[Document], events: list[Any]) -> None:
         assert commit["at"] == commit["events"][-1]["at"]
         previous = commit["hash"]
         for event in commit["events"]:
-            check_types(event, {"seq": int, "type": str, "at": datetime, "actor": dict, "data": dict})
+            check_types(event, {"seq": int, "type": str, "at": datetime, "actor": dict, "data": dict, "salt": str})
             check_types(event["actor"], {"userId": str, "role": str})
         stored += [{**event, "sessionId": str(commit["sessionId"])} for event in commit["events"]]
+    salts = [event.pop("salt", None) for event in stored]  # which nobody is shown
     assert [_as_on_wire(event) for event in stored] == events
+    joined: set[str] = set()
+    for event, salt in zip(events, salts, strict=True):
+        is_join = event["type"] == "participant_joined"
+        newcomer = event["data"]["userId"] if is_join else event["actor"]["userId"]
+        assert (salt is not None) is (event["actor"]["role"] != "system" and newcomer not in joined)
+        joined |= {newcomer} if is_join else set()
 
 
 async def check_everything(live: Live, session_id: str, events: list[Any]) -> Document:

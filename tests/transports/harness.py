@@ -24,7 +24,7 @@ from coordinator.domain.ledger import find_flaws
 from coordinator.domain.model import Language, Level, Registration, RegistrationStatus, TimeSlot
 from coordinator.settings import load_settings
 from tests.database import client, fresh_database, server_url
-from tests.transports.clients import PATIENCE_SECONDS, RawClient, RoomClient
+from tests.transports.clients import MODERATION, NAMESPACE, PATIENCE_SECONDS, RECORDING, RawClient, RoomClient
 
 SECRET = "a secret for tests, longer than thirty-two bytes"
 UNLIMITED = {
@@ -32,6 +32,8 @@ UNLIMITED = {
     "limits.command_burst": 1_000_000,
     "limits.signals_per_second": 1_000_000,
     "limits.signal_burst": 1_000_000,
+    "limits.acks_per_second": 1_000_000,
+    "limits.ack_burst": 1_000_000,
 }
 """Settings for tests that are faster than people."""
 
@@ -111,6 +113,13 @@ class Live:
         self._cleanup = cleanup
         self._tokens: Hs256Tokens = make_tokens(coordinator.settings, SystemClock())
 
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator["Live"]:
+        """Run another coordinator over the same database."""
+        other = Coordinator(self.coordinator.ports, self.coordinator.settings)
+        async with running(other) as address, AsyncExitStack() as cleanup:
+            yield Live(address, other, self.database, self._http, cleanup)
+
     # Offering.
 
     async def offer_slot(
@@ -179,14 +188,29 @@ class Live:
         return self._tokens.issue(user, role, ttl)
 
     async def connect(
-        self, user: str, *, auth: Any = None, ttl: float = 600.0, transports: tuple[str, ...] = ("websocket",)
+        self,
+        user: str,
+        *,
+        auth: Any = None,
+        ttl: float = 600.0,
+        transports: tuple[str, ...] = ("websocket",),
+        namespace: str = NAMESPACE,
+        role: Role = Role.PARTICIPANT,
     ) -> RoomClient:
         """Connect a user on the ordinary client; it is closed after the test."""
-        room_client = RoomClient(user)
+        room_client = RoomClient(user, namespace)
         self.clients.append(room_client)
         self._cleanup.push_async_callback(room_client.close)
-        await room_client.connect(self.address, auth or {"token": self.token(user, ttl=ttl)}, transports)
+        await room_client.connect(self.address, auth or {"token": self.token(user, role, ttl)}, transports)
         return room_client
+
+    async def moderator(self, user: str = "mona", **options: Any) -> RoomClient:
+        """Connect a moderator."""
+        return await self.connect(user, namespace=MODERATION, role=Role.MODERATOR, **options)
+
+    async def recorder(self, user: str = "rec", **options: Any) -> RoomClient:
+        """Connect a recorder."""
+        return await self.connect(user, namespace=RECORDING, role=Role.RECORDER, **options)
 
     async def join(self, user: str, session_id: str, after: int | None = None) -> RoomClient:
         """Connect a user and join; the ack is in its arrivals."""

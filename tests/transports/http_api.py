@@ -25,9 +25,12 @@ from coordinator.domain.events import Actor, Role
 from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.ledger import wire_time
 from coordinator.ports.journal import OutcomeUnknownError
+from coordinator.services.feed import ConsumerLag
+from coordinator.services.measures import participants_present
 from coordinator.services.occurrences import Occurrences
 from coordinator.services.offering import Offering
 from coordinator.transports.rest.api import ApiServices, RestApi
+from coordinator.transports.rest.metrics import Metrics, Sources
 from coordinator.transports.rest.problems import problem_middleware
 from tests.services.harness import World
 from tests.transports.harness import SECRET, Answer
@@ -38,6 +41,15 @@ RECORDED = "https://eu.r2.cloudflarestorage.com/ada.webm"
 RECORDER = Actor(user_id=UserId("rec"), role=Role.RECORDER)
 
 
+class Counts:
+    """Numbers that come from parts of a coordinator which are not here."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, int] = {}
+        self.commits = self.events = self.conflicts = self.pending = 0
+        self.lags: list[ConsumerLag] = []
+
+
 class HttpApi:
     """The API and everything that a test does with it.
 
@@ -46,12 +58,14 @@ class HttpApi:
         node: The services.
         rest: The API itself.
         replies: Where it keeps answers to requests with a key.
+        counts: What is not counted here, for `/metrics`.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.node = node = world.node("a0")
         self.replies = MemoryReplies()
+        self.counts = Counts()
         self.tokens = Hs256Tokens(SECRET, clock=world.clock)
         self.occurrences = Occurrences(world.catalog, world.bookings, node.settlement, world.clock)
         self.offering = Offering(
@@ -64,6 +78,7 @@ class HttpApi:
                 reader=node.reader,
                 moderation=node.moderation,
                 recordings=node.recordings,
+                consents=node.consents,
             ),
             tokens=self.tokens,
             replies=self.replies,
@@ -71,11 +86,28 @@ class HttpApi:
             ids=node.ids,
             checks={"database": world.liveness.heartbeats},
             body_bytes=BODY_BYTES,
+            metrics=Metrics(self._sources()),
         )
         self.app = web.Application(middlewares=[problem_middleware])
         self.app.add_routes(self.rest.routes())
         self.server = TestServer(self.app)
         self.http = aiohttp.ClientSession()
+
+    def _sources(self) -> Sources:
+        return Sources(
+            rooms=lambda: len(self.node.rooms.loaded),
+            participants_present=lambda: participants_present(self.node.rooms.loaded, self.node.id),
+            connections=lambda: self.counts.connections,
+            commits=lambda: self.counts.commits,
+            events=lambda: self.counts.events,
+            conflicts=lambda: self.counts.conflicts,
+            pending_commands=lambda: self.counts.pending,
+            lags=self._lags,
+        )
+
+    async def _lags(self) -> Sequence[ConsumerLag]:
+        await self.world.liveness.heartbeats()  # which may be told not to answer
+        return self.counts.lags
 
     # Asking.
 
@@ -147,7 +179,13 @@ class HttpApi:
     def silence(self) -> None:
         """Let the database answer nothing from here on."""
         self.node.line.is_cut = True
-        for store in (self.world.catalog, self.world.bookings, self.world.projections, self.replies):
+        for store in (
+            self.world.catalog,
+            self.world.bookings,
+            self.world.projections,
+            self.world.liveness,
+            self.replies,
+        ):
             for name, _ in inspect.getmembers(store, inspect.iscoroutinefunction):
                 setattr(store, name, _no_answer)
 

@@ -48,12 +48,12 @@ class BareSocket:
         assert head.startswith(b"HTTP/1.1 101"), head
         self.response_head = head.decode().lower()
 
-    async def connect(self, address: str, token: str) -> None:
-        """Open, and enter `/rooms`."""
+    async def connect(self, address: str, token: str, namespace: str = NAMESPACE) -> None:
+        """Open, and enter a namespace."""
         await self.open(address)
         assert (await self.read_text()).startswith("0{")
-        await self.send_text(f"40{NAMESPACE},{json.dumps({'token': token})}")
-        assert (await self.read_text()).startswith(f"40{NAMESPACE},{{")
+        await self.send_text(f"40{namespace},{json.dumps({'token': token})}")
+        assert (await self.read_text()).startswith(f"40{namespace},{{")
 
     async def send_bytes(self, data: bytes) -> None:
         """Write bytes as they are."""

@@ -73,6 +73,8 @@ _LINES = {
     "cancelRegistration": "DELETE /time-slots/{slot}/registrations/{user}",
     "findUserRegistrations": "GET /users/{user}/registrations",
     "getUserCalendar": "GET /users/{user}/registrations.ics",
+    "findUserConsents": "GET /users/{user}/consents",
+    "exportUserConsents": "GET /users/{user}/consents.json",
     "findSessions": "GET /sessions",
     "getSession": "GET /sessions/{session}",
     "getParticipants": "GET /sessions/{session}/participants",
@@ -96,6 +98,8 @@ _OF_ONESELF = (
     "cancelRegistration",
     "findUserRegistrations",
     "getUserCalendar",
+    "findUserConsents",
+    "exportUserConsents",
     "getParticipants",
     "getEvents",
     "getRecordings",
@@ -188,7 +192,7 @@ _ROWS = [
     # A user is whoever somebody says, so only what cannot be one is not there.
     *(
         Row(name, 404, "not_found", _missing(name, "user", "x" * 129))
-        for name in ("findUserRegistrations", "getUserCalendar")
+        for name in ("findUserRegistrations", "getUserCalendar", "findUserConsents", "exportUserConsents")
     ),
     *(Row(name, 413, "payload_too_large", _with(name, body=b" " * (BODY_BYTES + 1))) for name in _WITH_BODY),
     *(

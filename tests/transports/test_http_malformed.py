@@ -285,6 +285,8 @@ _PARAMETERS = [
         for name in ("status", "targetLanguageCode", "timeSlotId", "cursor", "limit")
     ),
     *(Row(f"GET /users/ada/registrations?{name}=x", field=name) for name in ("status", "cursor", "limit")),
+    *(Row(f"GET /users/ada/consents?{name}=x", field=name) for name in ("cursor", "limit")),
+    *(Row(f"GET /users/ada/consents?cursor={cursor}", field="cursor") for cursor in ("0" * 24, "0" * 39, "g" * 38)),
     *(Row(f"GET /time-slots/{{slot}}/registrations?{name}=x", field=name) for name in ("status", "cursor", "limit")),
     *(
         Row(f"{line}?scope={value}", {"level": "A1"}, field="scope")
@@ -304,6 +306,8 @@ _PARAMETERS = [
         for line in (
             f"GET /users/{value}/registrations",
             f"GET /users/{value}/registrations.ics",
+            f"GET /users/{value}/consents",
+            f"GET /users/{value}/consents.json",
             f"DELETE /time-slots/{{slot}}/registrations/{value}",
         )
     ),
@@ -403,7 +407,10 @@ async def test_what_would_be_right_is_said(shared: tuple[HttpApi, str, str]) -> 
         ("/api/v1/sessions/x/end", {"POST"}),
         ("/api/v1/sessions/x/recording", {"PUT"}),
         ("/api/v1/sessions/x/recordings", {"GET", "HEAD", "POST"}),
+        ("/api/v1/users/x/consents", {"GET", "HEAD"}),
+        ("/api/v1/users/x/consents.json", {"GET", "HEAD"}),
         ("/healthz", {"GET", "HEAD"}),
+        ("/metrics", {"GET", "HEAD"}),
         ("/openapi.json", {"GET", "HEAD"}),
     ],
 )

@@ -24,6 +24,8 @@ _TABLE: dict[str, tuple[str, set[Role]]] = {
     "cancelRegistration": ("DELETE /time-slots/{slot}/registrations/ada", {P, M, A}),
     "findUserRegistrations": ("GET /users/ada/registrations", _EVERYONE),
     "getUserCalendar": ("GET /users/ada/registrations.ics", _EVERYONE),
+    "findUserConsents": ("GET /users/ada/consents", _EVERYONE),
+    "exportUserConsents": ("GET /users/ada/consents.json", _EVERYONE),
     "findSessions": ("GET /sessions", _EVERYONE),
     "getSession": ("GET /sessions/{session}", _EVERYONE),
     "getParticipants": ("GET /sessions/{session}/participants", _EVERYONE),
@@ -33,13 +35,15 @@ _TABLE: dict[str, tuple[str, set[Role]]] = {
     "attachRecording": ("POST /sessions/{session}/recordings", {R, A}),
     "getRecordings": ("GET /sessions/{session}/recordings", _EVERYONE),
 }
-_PUBLIC = {"getHealth", "getReadiness", "getOpenApi"}
+_PUBLIC = {"getHealth", "getReadiness", "getMetrics", "getOpenApi"}
 
 _FOR_OTHERS: list[tuple[str, Any, set[Role]]] = [
     ("POST /time-slots/{slot}/registrations", {"userId": "bo"}, {M, A}),
     ("DELETE /time-slots/{slot}/registrations/bo", None, {M, A}),
     ("GET /users/bo/registrations", None, {M, R, A}),
     ("GET /users/bo/registrations.ics", None, {M, R, A}),
+    ("GET /users/bo/consents", None, {M, R, A}),
+    ("GET /users/bo/consents.json", None, {M, R, A}),
     ("GET /sessions/{others}/participants", None, {M, R, A}),
     ("GET /sessions/{others}/events", None, {M, R, A}),
     ("GET /sessions/{others}/recordings", None, {M, R, A}),
@@ -80,10 +84,12 @@ def test_the_table_is_full() -> None:
 def _operations() -> list[Any]:
     from coordinator.transports.rest.api import ApiServices, RestApi
 
-    nothing: Any = None
-    services = ApiServices(offering=nothing, booking=nothing, reader=nothing, moderation=nothing, recordings=nothing)
+    nothing: Any = object()
+    services = ApiServices(
+        offering=nothing, booking=nothing, reader=nothing, moderation=nothing, recordings=nothing, consents=nothing
+    )
     return RestApi(
-        services, tokens=nothing, replies=nothing, clock=nothing, ids=nothing, checks={}, body_bytes=1
+        services, tokens=nothing, replies=nothing, clock=nothing, ids=nothing, checks={}, body_bytes=1, metrics=nothing
     ).operations
 
 

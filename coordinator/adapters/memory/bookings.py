@@ -120,6 +120,16 @@ class MemoryBookings:
             if registration.status is RegistrationStatus.REGISTERED:
                 self._registrations[_key(registration)] = _cancelled(registration, at)
 
+    async def rename(self, user_id: UserId, pseudonym: UserId) -> int:
+        """Let all registrations of a user be a pseudonym's; return how many there were."""
+        await asyncio.sleep(0)
+        found = [item for item in self._registrations.values() if item.user_id == user_id]
+        for registration in found:
+            del self._registrations[_key(registration)]
+            renamed = replace(registration, user_id=pseudonym)
+            self._registrations[_key(renamed)] = renamed
+        return len(found)
+
     async def record_attendance(self, slot_id: SlotId, present: AbstractSet[UserId]) -> None:
         """Turn `registered` into `attended` for users in `present` and into `noshow` for all others."""
         await asyncio.sleep(0)

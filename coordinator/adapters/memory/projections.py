@@ -1,7 +1,7 @@
 """The projections in memory. Owns sessions and participants as last written; must not know how they came about."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from coordinator.domain.ids import SessionId, UserId
@@ -32,9 +32,19 @@ class MemoryProjections:
 
     async def rebuild(self, session: Session, participants: Sequence[Participant]) -> None:
         """Make the documents of one session equal to these, whatever is stored now."""
-        await asyncio.sleep(0)
-        self._participants[session.id] = {participant.user_id: participant for participant in participants}
+        await self.rebuild_participants(session.id, participants)
         self._sessions[session.id] = session
+
+    async def rebuild_participants(self, session_id: SessionId, participants: Sequence[Participant]) -> None:
+        """Make the documents of one session's participants equal to these; leave the session's own as it is."""
+        await asyncio.sleep(0)
+        self._participants[session_id] = {participant.user_id: participant for participant in participants}
+
+    async def discard(self, session_id: SessionId) -> None:
+        """Take away all documents of a session and its participants; harmless to repeat."""
+        await asyncio.sleep(0)
+        self._participants.pop(session_id, None)
+        self._sessions.pop(session_id, None)
 
     async def session(self, session_id: SessionId) -> Session | None:
         """Return a session's document."""
@@ -46,6 +56,19 @@ class MemoryProjections:
         await asyncio.sleep(0)
         found = self._participants.get(session_id, {}).values()
         return sorted(found, key=lambda participant: (participant.joined_at, participant.user_id))
+
+    async def session_ids(self) -> AsyncIterator[SessionId]:
+        """Go through all sessions that have any document, of their own or of a participant, in no particular order."""
+        with_participants = {session_id for session_id, found in self._participants.items() if found}
+        for session_id in self._sessions.keys() | with_participants:
+            await asyncio.sleep(0)
+            yield session_id
+
+    async def sessions_of(self, user_id: UserId, after: SessionId | None, limit: int) -> Sequence[SessionId]:
+        """Return up to `limit` sessions that the user has a part in, by id."""
+        await asyncio.sleep(0)
+        found = sorted(session_id for session_id, users in self._participants.items() if user_id in users)
+        return [session_id for session_id in found if after is None or session_id > after][:limit]
 
     async def page(self, query: SessionQuery) -> Sequence[Session]:
         """Return the session documents that are looked for, the newest first."""

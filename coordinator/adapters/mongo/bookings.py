@@ -137,6 +137,12 @@ class MongoBookings:
         with unanswered_is_unknown():
             await self._registrations.update_many(_registered_for(slot_id), _cancellation(at))
 
+    async def rename(self, user_id: UserId, pseudonym: UserId) -> int:
+        """Let all registrations of a user be a pseudonym's; return how many there were."""
+        with unanswered_is_unknown():
+            result = await self._registrations.update_many({"userId": user_id}, {"$set": {"userId": pseudonym}})
+        return int(result.modified_count)
+
     async def record_attendance(self, slot_id: SlotId, present: AbstractSet[UserId]) -> None:
         """Turn `registered` into `attended` for users in `present` and into `noshow` for all others."""
         # In this order: whoever is left after the first was not present, also if it is a crash that lies between them.

@@ -41,6 +41,8 @@ class Database:
         registrations: Registrations.
         nodes: The last heartbeat of each coordinator.
         replies: Replies to requests that may be repeated.
+        consumers: Who reads the feed, and from where on.
+        marks: What of each session a consumer has.
     """
 
     def __init__(self, client: "AsyncIOMotorClient[Document]", name: str) -> None:
@@ -55,6 +57,8 @@ class Database:
         self.registrations = self.collection("registrations")
         self.nodes = self.collection("nodes")
         self.replies = self.collection("replies")
+        self.consumers = self.collection("consumers")
+        self.marks = self.collection("marks")
 
     def collection(self, name: str) -> Collection:
         """Return a collection by its name."""

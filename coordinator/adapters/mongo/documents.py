@@ -17,6 +17,7 @@ from coordinator.domain.model import Model, Participant, Registration, Series, S
 from coordinator.telemetry import get_logger
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
+_Anything = TypeVar("_Anything")
 
 _log = get_logger("documents")
 
@@ -36,7 +37,7 @@ class ListReader:
         self._collection = collection
         self._told: set[str] = set()
 
-    def read(self, found: Sequence[Document], read: Callable[[Document], _AnyModel]) -> list[_AnyModel]:
+    def read(self, found: Sequence[Document], read: Callable[[Document], _Anything]) -> list[_Anything]:
         """Return those of the documents that can be read."""
         models = []
         for document in found:

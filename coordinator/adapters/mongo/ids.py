@@ -1,4 +1,6 @@
-"""Ids as MongoDB makes them. Owns nothing but the choice of ObjectId; must not know what the ids are for."""
+"""Ids as MongoDB makes them, salts as the system does. Owns these choices; must not know what they are for."""
+
+import secrets
 
 from bson import ObjectId
 
@@ -9,3 +11,7 @@ class ObjectIds:
     def new_id(self) -> str:
         """Return 24 lower-case hex digits, never the same twice on any node."""
         return str(ObjectId())
+
+    def new_salt(self) -> str:
+        """Return 32 lower-case hex digits from the system's source of secrets."""
+        return secrets.token_hex(16)

@@ -1,33 +1,32 @@
 """The journal in MongoDB: one document per commit in the collection `events` (SPEC section 1, events).
 
-Owns the form of those documents and the queries for them; must not know what the events mean. The unique index
-`{sessionId: 1, seq: 1}` makes two writers of the same place collide. Every query is bounded by an index.
+Owns the queries for those documents, whose form is in `commit_documents`; must not know what the events mean. The
+unique index `{sessionId: 1, seq: 1}` makes two writers of the same place collide. Every query is bounded by an index.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
 import pymongo
 from bson import ObjectId
-from bson.codec_options import DatetimeConversion
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne
 from pymongo.errors import BulkWriteError
 
-from coordinator.adapters.mongo.client import Database, Document, unhurried
+from coordinator.adapters.mongo.client import Database, unhurried
+from coordinator.adapters.mongo.commit_documents import commit_document, read_commit, stored_commit
 from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_is_unknown
-from coordinator.domain.ids import CommitId, SessionId
-from coordinator.domain.ledger import (
-    MAX_COMMIT_EVENTS,
-    Commit,
-    SealedEvent,
-    canonical_stored_event,
-    plain_data,
-    read_event,
-    wire_time,
-    wire_value,
-)
+from coordinator.adapters.mongo.windows import EPOCH, windows_before
+from coordinator.domain.ids import CommitId, SessionId, UserId
+from coordinator.domain.ledger import MAX_COMMIT_EVENTS, Commit, SealedEvent, read_event
+from coordinator.ports.journal import Head, Mention
+
+_DELETED_AT_ONCE = 200
+_SECOND = timedelta(seconds=1)
 
 
 class MongoJournal:
@@ -35,15 +34,14 @@ class MongoJournal:
 
     def __init__(self, database: Database) -> None:
         self._events = database.events
-        # Someone may have put a date there that no datetime can hold; whoever looks for tampering must get to see it.
-        codec = self._events.codec_options.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-        self._raw_events = self._events.with_options(codec_options=codec)
+        as_written: Any = CodecOptions(document_class=RawBSONDocument)
+        self._raw_events: Any = database.events.with_options(codec_options=as_written)
 
     async def append(self, commits: Sequence[Commit]) -> AbstractSet[CommitId]:
         """Write commits in one operation; see `Journal.append`."""
         if not commits:
             return frozenset()
-        documents = [_commit_document(commit) for commit in commits]
+        documents = [commit_document(commit) for commit in commits]
         with unanswered_is_unknown():
             try:
                 await self._events.insert_many(documents, ordered=False)
@@ -54,6 +52,14 @@ class MongoJournal:
                 return frozenset(commit.id for commit in commits)
         refused -= await self.written(list(refused))  # what is there under our own id, we wrote earlier
         return frozenset(commit.id for commit in commits if commit.id not in refused)
+
+    async def replace(self, commit: Commit) -> bool:
+        """Write a commit's content anew under its own id; see `Journal.replace`."""
+        document = commit_document(commit)
+        place = {name: document[name] for name in ("_id", "sessionId", "seq", "prevHash", "hash")}
+        with unanswered_is_unknown():
+            result = await self._events.replace_one(place, document)
+        return result.matched_count == 1
 
     async def written(self, ids: Sequence[CommitId]) -> AbstractSet[CommitId]:
         """Return which of `ids` are in the journal, durably."""
@@ -72,7 +78,7 @@ class MongoJournal:
         query = {"sessionId": ObjectId(session_id), "seq": seqs}
         with unanswered_is_unknown():
             found = await self._events.find(query).sort("seq", pymongo.ASCENDING).to_list(None)
-        return [_read_commit(document) for document in found]
+        return [read_commit(document) for document in found]
 
     async def events_after(self, session_id: SessionId, after: int, limit: int | None = None) -> Sequence[SealedEvent]:
         """Return at most `limit` of a session's events with a higher `seq` than `after`, in order."""
@@ -89,7 +95,7 @@ class MongoJournal:
         query = {"sessionId": ObjectId(session_id), "seq": {"$gt": seq - MAX_COMMIT_EVENTS, "$lte": seq}}
         with unanswered_is_unknown():
             found = await self._events.find(query).sort("seq", pymongo.DESCENDING).limit(1).to_list(None)
-        return [_read_commit(document) for document in found]
+        return [read_commit(document) for document in found]
 
     async def session_ids(self) -> AsyncIterator[SessionId]:
         """Go through all sessions that have a commit, in no particular order."""
@@ -100,7 +106,8 @@ class MongoJournal:
             with unhurried():
                 document = await anext(cursor, None)
             while document is not None:
-                yield SessionId(str(document["_id"]))
+                key = document["_id"]
+                yield SessionId(str(key) if isinstance(key, ObjectId) else repr(key))
                 document = await anext(cursor, None)
 
     async def stored(self, session_id: SessionId) -> Sequence[Mapping[str, Any]]:
@@ -108,79 +115,56 @@ class MongoJournal:
         query = {"sessionId": ObjectId(session_id)}
         with unanswered_is_unknown():
             found = await self._raw_events.find(query).sort("seq", pymongo.ASCENDING).to_list(None)
-        return [_raw_commit(document) for document in found]
+        return [stored_commit(bytes(document.raw)) for document in found]
 
+    async def head(self, session_id: SessionId) -> Head | None:
+        """Return where a session's journal ends; None if it has none."""
+        key = {"sessionId": ObjectId(session_id)}
+        with unanswered_is_unknown():
+            cursor = self._events.find(key, {"seq": True, "hash": True, "events.seq": True})
+            last = await cursor.sort("seq", pymongo.DESCENDING).limit(1).to_list(None)
+            if not last:
+                return None
+            # Not those that were written since.
+            commits = await self._events.count_documents({**key, "seq": {"$lte": last[0]["seq"]}})
+        return Head(last[0]["events"][-1]["seq"], last[0]["hash"], commits)
 
-def _commit_document(commit: Commit) -> Document:
-    if len(commit.events) > MAX_COMMIT_EVENTS:
-        raise ValueError(f"a commit of {len(commit.events)} events; at most {MAX_COMMIT_EVENTS} are allowed")
-    return {
-        "_id": ObjectId(commit.id),
-        "sessionId": ObjectId(commit.session_id),
-        "seq": commit.seq,
-        "at": commit.at,
-        "events": [_event_document(sealed) for sealed in commit.events],
-        "prevHash": commit.prev_hash,
-        "hash": commit.hash,
-    }
-
-
-def _event_document(sealed: SealedEvent) -> Document:
-    event = sealed.event
-    return {
-        "seq": event.seq,
-        "type": event.body.kind,
-        "at": event.at,
-        "actor": {"userId": event.actor.user_id, "role": str(event.actor.role)},
-        "data": plain_data(event.body),
-    }
-
-
-def _read_commit(document: Document) -> Commit:
-    session_id = SessionId(str(document["sessionId"]))
-    return Commit(
-        id=CommitId(str(document["_id"])),
-        session_id=session_id,
-        seq=document["seq"],
-        at=document["at"],
-        events=tuple(
-            SealedEvent(read_event(session_id, stored), canonical_stored_event(session_id, stored))
+    async def mentions(self, session_id: SessionId, user_id: UserId, kinds: Collection[str]) -> Sequence[Mention]:
+        """Return a session's events of these kinds whose data is about the user, in order."""
+        about_user = {"type": {"$in": sorted(kinds)}, "data.userId": user_id}
+        query = {"sessionId": ObjectId(session_id), "events": {"$elemMatch": about_user}}
+        with unanswered_is_unknown():
+            found = await self._events.find(query).sort("seq", pymongo.ASCENDING).to_list(None)
+        return [
+            Mention(read_event(session_id, stored), document["hash"])
+            for document in found
             for stored in document["events"]
-        ),
-        prev_hash=document["prevHash"],
-        hash=document["hash"],
-    )
+            if stored["type"] in kinds and stored["data"].get("userId") == user_id
+        ]
 
+    async def expired(self, before: datetime, limit: int) -> Sequence[SessionId]:
+        """Return up to `limit` sessions whose first commit is older than `before`."""
+        # An index over the time would make every commit dearer, on the embedded server by a fifth. But ids tell when
+        # they were made, and a session gets its own just before its first commit: so it is found by its id.
+        found: dict[SessionId, None] = {}
+        with unanswered_is_unknown():
+            for window in windows_before(EPOCH, before):
+                first, last = (ObjectId.from_datetime(edge) for edge in (window["$gte"], window["$lte"] + _SECOND))
+                query = {"sessionId": {"$gte": first, "$lt": last}, "seq": 1, "at": {"$lt": before}}
+                documents = await self._events.find(query, {"sessionId": True}).limit(limit).to_list(None)
+                found |= {SessionId(str(document["sessionId"])): None for document in documents}
+                if len(found) >= limit:
+                    break
+        return list(found)[:limit]
 
-def _raw_commit(document: Document) -> Document:
-    # A foreign field may be called "id": it takes the name that the real one gave up, and so remains foreign.
-    plain = {"_id" if name == "id" else name: value for name, value in document.items() if name != "_id"}
-    plain["id"] = _raw_id(document["_id"])
-    for name, convert in (("sessionId", _raw_id), ("at", _raw_time)):
-        if name in document:
-            plain[name] = convert(document[name])
-    if isinstance(document.get("events"), list):
-        plain["events"] = [_raw_event(event) for event in document["events"]]
-    return plain
+    async def discard(self, session_id: SessionId) -> None:
+        """Take a session's whole journal away, from its end; harmless to repeat."""
+        with unanswered_is_unknown():
+            while last := await self._last_ids(session_id):
+                await self._events.bulk_write([DeleteOne({"_id": key}) for key in last], ordered=True)
 
-
-def _raw_event(event: Any) -> Any:
-    if not isinstance(event, dict):
-        return event
-    plain = wire_value(event)
-    if "at" in event:
-        plain["at"] = _raw_time(event["at"])
-    return plain
-
-
-def _raw_id(value: Any) -> str:
-    return str(value) if isinstance(value, ObjectId) else _misfit(value)
-
-
-def _raw_time(value: Any) -> str:
-    return wire_time(value) if isinstance(value, datetime) else _misfit(value)
-
-
-def _misfit(value: Any) -> str:
-    # Where a date or an id belongs, the same characters stored as a text must not pass for it.
-    return f"{type(value).__name__} {value!r}"
+    async def _last_ids(self, session_id: SessionId) -> list[ObjectId]:
+        """Return the ids of a session's last commits, the very last first."""
+        cursor = self._events.find({"sessionId": ObjectId(session_id)}, {"_id": True})
+        found = await cursor.sort("seq", pymongo.DESCENDING).limit(_DELETED_AT_ONCE).to_list(None)
+        return [document["_id"] for document in found]

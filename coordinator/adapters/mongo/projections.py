@@ -3,7 +3,7 @@
 Owns the conditional writes and the bounded queries; must not know how the documents come about.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pymongo
@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo import DESCENDING, DeleteMany, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from coordinator.adapters.mongo.client import Collection, Database, Document
+from coordinator.adapters.mongo.client import Collection, Database, Document, unhurried
 from coordinator.adapters.mongo.documents import (
     participant_document,
     participant_key,
@@ -20,15 +20,14 @@ from coordinator.adapters.mongo.documents import (
     session_document,
 )
 from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_is_unknown
-from coordinator.adapters.mongo.shapes import SESSION_TTL_SECONDS
 from coordinator.adapters.mongo.windows import EARLIEST, EPOCH, LATEST, MOMENT, windows_before
-from coordinator.domain.ids import SessionId
-from coordinator.domain.model import Participant, Session, SessionStatus
+from coordinator.domain.ids import SessionId, UserId, is_object_id
+from coordinator.domain.model import SESSION_KEPT, Participant, Session, SessionStatus
 from coordinator.ports.projections import SessionQuery
 
 _DOCUMENTS_PER_WRITE = 50
 """A larger bulk write is little cheaper each, and the journal's next commits would wait behind the whole of it."""
-_KEPT = timedelta(seconds=SESSION_TTL_SECONDS) + timedelta(days=1)  # nothing older is left, give or take a sweep
+_KEPT = SESSION_KEPT + timedelta(days=1)  # nothing older is left, give or take a sweep
 _NEWEST_FIRST = [("createdAt", DESCENDING), ("_id", DESCENDING)]
 _LIVE = [str(status) for status in SessionStatus if status is not SessionStatus.ENDED]
 
@@ -48,15 +47,25 @@ class MongoProjections:
 
     async def rebuild(self, session: Session, participants: Sequence[Participant]) -> None:
         """Make the documents of one session equal to these, whatever is stored now; harmless to repeat."""
-        session_id = ObjectId(session.id)
+        await self.rebuild_participants(session.id, participants)
+        with unanswered_is_unknown():
+            await self._sessions.bulk_write([_replacement(session_document(session))])
+
+    async def rebuild_participants(self, session_id: SessionId, participants: Sequence[Participant]) -> None:
+        """Make the documents of one session's participants equal to these; leave the session's own as it is."""
         keys = [participant_key(item.session_id, item.user_id) for item in participants]
         operations: list[DeleteMany | ReplaceOne[Document]] = [
-            DeleteMany({"sessionId": session_id, "_id": {"$nin": keys}}),
+            DeleteMany({"sessionId": ObjectId(session_id), "_id": {"$nin": keys}}),
             *(_replacement(participant_document(item)) for item in participants),
         ]
         with unanswered_is_unknown():
             await self._participants.bulk_write(operations, ordered=False)
-            await self._sessions.bulk_write([_replacement(session_document(session))])
+
+    async def discard(self, session_id: SessionId) -> None:
+        """Take away all documents of a session and its participants; harmless to repeat."""
+        with unanswered_is_unknown():
+            await self._participants.delete_many({"sessionId": ObjectId(session_id)})
+            await self._sessions.delete_one({"_id": ObjectId(session_id)})
 
     async def session(self, session_id: SessionId) -> Session | None:
         """Return a session's document."""
@@ -70,6 +79,28 @@ class MongoProjections:
             found = await self._participants.find({"sessionId": ObjectId(session_id)}).to_list(None)
         participants = [read_participant(document) for document in found]
         return sorted(participants, key=lambda participant: (participant.joined_at, participant.user_id))
+
+    async def session_ids(self) -> AsyncIterator[SessionId]:
+        """Go through all sessions that have any document, of their own or of a participant; some come twice."""
+        for collection, field in ((self._sessions, "$_id"), (self._participants, "$sessionId")):
+            with unanswered_is_unknown():
+                cursor = collection.aggregate([{"$group": {"_id": field}}])
+                with unhurried():
+                    document = await anext(cursor, None)
+                while document is not None:
+                    if is_object_id(session_id := str(document["_id"])):
+                        yield SessionId(session_id)
+                    document = await anext(cursor, None)
+
+    async def sessions_of(self, user_id: UserId, after: SessionId | None, limit: int) -> Sequence[SessionId]:
+        """Return up to `limit` sessions that the user has a part in, by id."""
+        query: Document = (
+            {"userId": user_id} if after is None else {"userId": user_id, "sessionId": {"$gt": ObjectId(after)}}
+        )
+        with unanswered_is_unknown():
+            cursor = self._participants.find(query, {"sessionId": True}).sort("sessionId", pymongo.ASCENDING)
+            found = await cursor.limit(limit).to_list(None)
+        return [SessionId(str(document["sessionId"])) for document in found]
 
     async def page(self, query: SessionQuery) -> Sequence[Session]:
         """Return the session documents that are looked for, the newest first."""

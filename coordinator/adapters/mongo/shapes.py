@@ -13,6 +13,7 @@ import msgspec
 from coordinator.domain.ids import USER_ID_MAX_LENGTH
 from coordinator.domain.model import (
     DURATIONS_MINUTES,
+    SESSION_KEPT,
     EndReason,
     Language,
     Level,
@@ -23,7 +24,7 @@ from coordinator.domain.model import (
 )
 from coordinator.domain.slots import SEATS_LEAST, SEATS_MOST
 
-SESSION_TTL_SECONDS = 30 * 24 * 3600
+SESSION_TTL_SECONDS = int(SESSION_KEPT.total_seconds())
 """How long a session document is kept after the session was opened: 30 days."""
 REPLY_TTL_SECONDS = 24 * 3600
 """How long a reply is kept for requests that are repeated: a day."""
@@ -279,5 +280,23 @@ REPLIES = CollectionShape(
     (_index("at", expireAfterSeconds=REPLY_TTL_SECONDS),),
 )
 
-COLLECTIONS = (TIMESLOTS, SERIES, REGISTRATIONS, SESSIONS, PARTICIPANTS, EVENTS, NODES, REPLIES)
+CONSUMERS = CollectionShape(
+    "consumers",
+    _document(
+        _TEXT,
+        {"owner": _TEXT, "cursor": _TEXT, "exact": _BOOLEAN, "upTo": _DATE, "beginning": _OBJECT_ID},
+        {
+            "scope": {"bsonType": "array", "items": _OBJECT_ID},
+            "recent": {"bsonType": "object", "additionalProperties": _integer(0)},
+        },
+    ),
+)
+
+MARKS = CollectionShape(
+    "marks",
+    _document(_OBJECT_ID, {"consumer": _TEXT, "beginning": _OBJECT_ID, "sessionId": _OBJECT_ID, "seq": _integer(0)}),
+    (_index("consumer", "beginning", "sessionId", unique=True), _index("sessionId")),
+)
+
+COLLECTIONS = (TIMESLOTS, SERIES, REGISTRATIONS, SESSIONS, PARTICIPANTS, EVENTS, NODES, REPLIES, CONSUMERS, MARKS)
 """Every collection of the database."""

@@ -14,14 +14,17 @@ from coordinator.ports.identity import IdSource, TokenVerifier
 from coordinator.ports.replies import Replies
 from coordinator.protocol.requests import NoBody, Parameters
 from coordinator.services.booking import Booking
+from coordinator.services.consents import Consents
 from coordinator.services.moderation import Moderation
 from coordinator.services.offering import Offering
 from coordinator.services.reader import Reader
 from coordinator.services.recordings import Recordings
 from coordinator.transports.rest.access import Access
+from coordinator.transports.rest.consents import ConsentOperations
 from coordinator.transports.rest.dispatch import Dispatcher
 from coordinator.transports.rest.health import HealthOperations
 from coordinator.transports.rest.idempotency import Idempotency
+from coordinator.transports.rest.metrics import MetricOperations, Metrics
 from coordinator.transports.rest.openapi import document
 from coordinator.transports.rest.operations import Answer, Call, Operation, Outcome, Tag
 from coordinator.transports.rest.recordings import RecordingOperations
@@ -42,6 +45,7 @@ class ApiServices:
     reader: Reader
     moderation: Moderation
     recordings: Recordings
+    consents: Consents | None = None
 
 
 class RestApi:
@@ -55,6 +59,7 @@ class RestApi:
         ids: Names what is made without a key.
         checks: What must answer for the process to be ready; each fails by `OutcomeUnknownError`.
         body_bytes: The longest body that is read.
+        metrics: What this process counts.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class RestApi:
         ids: IdSource,
         checks: Mapping[str, Callable[[], Awaitable[object]]],
         body_bytes: int,
+        metrics: Metrics | None = None,
     ) -> None:
         access = Access(tokens, services.reader)
         self._dispatcher = Dispatcher(access, Idempotency(replies, clock), ids, body_bytes)
@@ -74,9 +80,11 @@ class RestApi:
             *TimeSlotOperations(services.offering, clock).operations(),
             *RegistrationOperations(services.booking).operations(),
             *UserOperations(services.booking, clock).operations(),
+            *([] if services.consents is None else ConsentOperations(services.consents).operations()),
             *SessionOperations(services.reader, services.moderation, access).operations(),
             *RecordingOperations(services.recordings, access).operations(),
             *HealthOperations(checks).operations(),
+            *([] if metrics is None else MetricOperations(metrics).operations()),
             self._document_operation(),
         ]
         self._document = msgspec.json.encode(document(self.operations, version(_DISTRIBUTION)))

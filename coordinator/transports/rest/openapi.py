@@ -55,9 +55,14 @@ _TAGS = {
     Tag.REGISTRATIONS: "Who wants to come.",
     Tag.SESSIONS: "What takes place.",
     Tag.RECORDINGS: "What is kept of it.",
+    Tag.CONSENTS: "Who agreed to that, and when.",
     Tag.SYSTEM: "For whoever runs it.",
 }
 _HEADERS: dict[str, tuple[str, Json]] = {
+    "Content-Disposition": (
+        "This is a file to be kept, and its name (RFC 6266).",
+        {"type": "string", "pattern": '^attachment; filename="[a-z.]+"$'},
+    ),
     "ETag": (
         "The slot's version, for `If-Match`. It changes with every edit, and not with registrations.",
         {"type": "string", "pattern": '^"[!#-~]+"$', "examples": ['"18f3a6b2c00"']},

@@ -48,6 +48,7 @@ class Tag(StrEnum):
     REGISTRATIONS = "Registrations"
     SESSIONS = "Sessions"
     RECORDINGS = "Recordings"
+    CONSENTS = "Consents"
     SYSTEM = "System"
 
 

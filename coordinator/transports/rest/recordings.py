@@ -63,7 +63,7 @@ class RecordingOperations:
         """
         body, session_id = call.body, SessionId(call.parameters.session_id)
         recording = Recording(user_id=UserId(body.user_id), url=body.url, start_time=body.start_time)
-        if await self._recordings.attach(call.identity.actor, session_id, recording):
+        if (await self._recordings.attach(call.identity.actor, session_id, recording)).is_new:
             return Answer(content=views.recording_view(recording), status=HTTPStatus.CREATED)
         attached = await self._recordings.of_session(session_id)
         before = next(item for item in attached if (item.user_id, item.url) == (recording.user_id, recording.url))

@@ -177,7 +177,8 @@ class SessionOperations:
     async def end(self, call: Call[SessionAction, EndSession]) -> Answer:
         """End a session now, for good. Ending it again changes nothing."""
         session_id = SessionId(call.parameters.session_id)
-        return Answer(content=views.session_view(await self._moderation.end_session(call.identity.actor, session_id)))
+        await self._moderation.end_session(call.identity.actor, session_id)
+        return await self._session_then(session_id)
 
     async def set_recording(self, call: Call[OneSession, RecordingSwitch]) -> Answer:
         """Switch recording of a session on or off.
@@ -185,8 +186,11 @@ class SessionOperations:
         While it is on, and the session is active, those connected users are recorded who have granted consent.
         """
         session_id = SessionId(call.parameters.session_id)
-        session = await self._moderation.set_recording(call.identity.actor, session_id, call.body.enabled)
-        return Answer(content=views.session_view(session))
+        await self._moderation.set_recording(call.identity.actor, session_id, call.body.enabled)
+        return await self._session_then(session_id)
+
+    async def _session_then(self, session_id: SessionId) -> Answer:
+        return Answer(content=views.session_view((await self._reader.snapshot(session_id)).session))
 
 
 def _cursor_of(session: Session) -> str:

@@ -12,7 +12,7 @@ from coordinator.ports.clock import Timer
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
 from coordinator.telemetry import get_logger
-from coordinator.transports.socketio.limits import SocketLimits, TokenBucket
+from coordinator.transports.socketio.limits import Pace, SocketLimits, TokenBucket
 from coordinator.transports.socketio.server import Outbox, frame
 
 _FINAL = frozenset({"replaced", "removed"})
@@ -22,15 +22,16 @@ _log = get_logger("connection")
 
 
 class Connection:
-    """A connected client. It is the `Subscriber` of the session that it joins.
+    """A connected client. It is the `Subscriber` of whatever it listens to.
 
     Attributes:
         identity: Whose token it presented.
         order: Held while a command is being taken, so that commands take effect in the order of arrival.
-        session_id: The session that it joined last, if any.
+        session_id: The session that it joined last, if any; only on `/rooms`.
         is_closed: Whether it is gone, or about to be.
         close_reason: Why this server closes it, where it does.
         expiry: The timer that ends it with its token.
+        buckets: How much it may send still, at each pace.
     """
 
     def __init__(
@@ -55,8 +56,7 @@ class Connection:
         self.is_closed = False
         self.close_reason: DisconnectReason | None = None
         self.expiry: Timer | None = None
-        self.commands = TokenBucket(limits.commands_per_second, limits.command_burst, now)
-        self.signals = TokenBucket(limits.signals_per_second, limits.signal_burst, now)
+        self.buckets = {pace: TokenBucket(*limits.rate(pace), now) for pace in Pace}
 
     @property
     def connection_id(self) -> ConnectionId:

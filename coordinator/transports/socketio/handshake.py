@@ -59,6 +59,7 @@ class Connections:
         self._numbers = itertools.count(1)
         self._connections: dict[tuple[str, str], Connection] = {}
         self._of_user: defaultdict[UserId, int] = defaultdict(int)
+        self._of_engine: defaultdict[str, int] = defaultdict(int)
         self._handshakes: dict[str, Timer] = {}
         self._server: EventServer | None = None
         self.is_draining = False
@@ -67,11 +68,17 @@ class Connections:
         """Name the server whose connections these are."""
         self._server = server
 
-    def drain(self) -> None:
-        """Let nobody in any more; whoever is closed from here on goes because the server stops."""
+    def drain(self, reconnect_after_ms: Callable[[], int]) -> None:
+        """Let nobody in any more, and tell everybody; whoever is closed from here on goes because the server stops.
+
+        Args:
+            reconnect_after_ms: Asked for each connection how long it is to wait before it comes back, in milliseconds:
+                not all at once.
+        """
         self.is_draining = True
         for connection in self._connections.values():
             connection.close_reason = connection.close_reason or DisconnectReason.SERVER_STOPPED
+            connection.notify("server_draining", {"reconnectAfterMs": reconnect_after_ms()})
 
     def get(self, namespace: str, sid: str) -> Connection | None:
         """Return a connection."""
@@ -100,7 +107,9 @@ class Connections:
         except CoordinatorError as error:
             # The timer of the handshake goes on: a refused client does not get to stay.
             raise socketio.exceptions.ConnectionRefusedError(error.code, error_to_wire(error)) from None
-        timer = self._handshakes.pop(self._server.engine_id(sid, namespace), None)
+        engine_id = self._server.engine_id(sid, namespace)
+        self._of_engine[engine_id] += 1
+        timer = self._handshakes.pop(engine_id, None)
         if timer is not None:
             timer.cancel()
         return connection
@@ -116,8 +125,13 @@ class Connections:
         self._of_user[connection.user_id] -= 1
         if self._of_user[connection.user_id] <= 0:
             del self._of_user[connection.user_id]
-        if self._server is not None and self._server.is_open(engine_id := self._server.engine_id(sid, namespace)):
-            self.await_handshake(engine_id)  # it left the namespace only, and is nobody again
+        if self._server is not None:
+            engine_id = self._server.engine_id(sid, namespace)
+            self._of_engine[engine_id] -= 1
+            if self._of_engine[engine_id] <= 0:
+                del self._of_engine[engine_id]
+                if self._server.is_open(engine_id):
+                    self.await_handshake(engine_id)  # it left its last namespace only, and is nobody again
         return connection
 
     def _identify(self, auth: Any, roles: frozenset[Role]) -> Identity:

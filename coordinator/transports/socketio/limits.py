@@ -1,6 +1,16 @@
 """Limits of one connection (SPEC section 5, limits)."""
 
+from enum import StrEnum
+
 import msgspec
+
+
+class Pace(StrEnum):
+    """What is counted apart, because it is sent at a pace of its own."""
+
+    COMMANDS = "commands"
+    SIGNALS = "signals"
+    ACKS = "acks"
 
 
 class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,9 +22,20 @@ class SocketLimits(msgspec.Struct, frozen=True, kw_only=True):
     command_burst: int = 40
     signals_per_second: float = 60
     signal_burst: int = 200
+    acks_per_second: float = 1000
+    ack_burst: int = 2000
     send_buffer_bytes: int = 1048576
     connections_per_user: int = 8
     handshake_seconds: float = 5
+
+    def rate(self, pace: Pace) -> tuple[float, int]:
+        """Return how many per second, and how many at once."""
+        rates = {
+            Pace.COMMANDS: (self.commands_per_second, self.command_burst),
+            Pace.SIGNALS: (self.signals_per_second, self.signal_burst),
+            Pace.ACKS: (self.acks_per_second, self.ack_burst),
+        }
+        return rates[pace]
 
 
 class TokenBucket:

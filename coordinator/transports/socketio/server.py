@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import engineio
 import engineio.async_drivers.aiohttp as driver
@@ -173,10 +173,17 @@ def frame(text: str) -> engineio.packet.Packet:
     return engineio.packet.Packet(engineio.packet.MESSAGE, data=text)
 
 
+class Answer(NamedTuple):
+    """The ack of an event, and what is to happen right after it was sent: nothing comes in between; must not raise."""
+
+    reply: dict[str, Any]
+    then: Callable[[], None] | None = None
+
+
 class EventHandler(Protocol):
     """A namespace as this server sees it."""
 
-    async def handle(self, sid: str, name: str, arguments: list[Any]) -> dict[str, Any]:
+    async def handle(self, sid: str, name: str, arguments: list[Any]) -> Answer:
         """Answer an event of a connected client; never raises but for cancellation."""
 
     def send(self, sid: str, packet: engineio.packet.Packet) -> None:
@@ -313,8 +320,10 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _answer(
         self, handler: EventHandler, sid: str, namespace: str, packet_id: int | None, data: list[Any]
     ) -> None:
-        reply = await handler.handle(sid, data[0], data[1:])
-        self._acknowledge(sid, namespace, packet_id, reply)
+        answer = await handler.handle(sid, data[0], data[1:])
+        self._acknowledge(sid, namespace, packet_id, answer.reply)
+        if answer.then is not None:
+            answer.then()
 
     def _acknowledge(self, sid: str, namespace: str, packet_id: int | None, reply: dict[str, Any]) -> None:
         if packet_id is not None:
