@@ -42,7 +42,9 @@ from coordinator.ports.projections import Projections
 from coordinator.ports.replies import Replies
 from coordinator.services.background import BackgroundTasks, every
 from coordinator.services.booking import Booking
+from coordinator.services.consents import Consents
 from coordinator.services.feed import Feed
+from coordinator.services.measures import participants_present
 from coordinator.services.moderation import Moderation
 from coordinator.services.occurrences import Occurrences
 from coordinator.services.offering import Offering
@@ -53,12 +55,14 @@ from coordinator.services.projector import Projector
 from coordinator.services.reader import Reader
 from coordinator.services.recordings import Recordings
 from coordinator.services.recovery import Recovery
+from coordinator.services.retention import Retention
 from coordinator.services.rooms import Rooms
 from coordinator.services.settlement import Settlement
 from coordinator.services.watching import Watching
 from coordinator.settings import Settings, SettingsError
 from coordinator.telemetry import get_logger
 from coordinator.transports.rest.api import ApiServices, RestApi
+from coordinator.transports.rest.metrics import Metrics, Sources
 from coordinator.transports.rest.problems import connection_logger, problem_middleware
 from coordinator.transports.socketio.fanout import Fanout
 from coordinator.transports.socketio.handshake import Connections
@@ -74,6 +78,8 @@ _TICK_SECONDS = 1.0
 """How often slots are looked at: a session opens within 2 s of being due (SPEC section 2)."""
 _OCCURRENCES_SECONDS = 10.0
 """How often it is looked whether a series needs another slot; they are made two weeks ahead."""
+_RETENTION_SECONDS = 600.0
+"""How often it is looked for sessions that have been kept long enough."""
 _RECONNECT_AFTER_MS = (500, 2000)
 """How long clients are to wait before they come back from a server that stops: not all at once."""
 _DEPARTURE_SECONDS = 5.0
@@ -162,8 +168,11 @@ class Coordinator:
             ports.clock,
             self._loops,
         )
-        self._api = self._make_api()
+        self.retention = Retention(
+            ports.journal, ports.projections, ports.consumers, ports.clock, settings.journal.retention_days
+        )
         self._connections, self._sockets = self._make_sockets()
+        self._api = self._make_api()
 
     def _make_api(self) -> RestApi:
         ports = self.ports
@@ -175,6 +184,7 @@ class Coordinator:
             reader=self.reader,
             moderation=self._moderation,
             recordings=self._recordings,
+            consents=Consents(self.rooms, ports.journal, ports.projections, ports.clock),
         )
         return RestApi(
             services,
@@ -184,6 +194,22 @@ class Coordinator:
             ids=ports.ids,
             checks={"database": ports.liveness.heartbeats},
             body_bytes=self.settings.limits.message_bytes,
+            metrics=self._make_metrics(),
+        )
+
+    def _make_metrics(self) -> Metrics:
+        counts = self.rooms.counts
+        return Metrics(
+            Sources(
+                rooms=lambda: len(self.rooms.loaded),
+                participants_present=lambda: participants_present(self.rooms.loaded, self.node),
+                connections=self._connections.by_namespace,
+                commits=lambda: counts.commits,
+                events=lambda: counts.events,
+                conflicts=lambda: counts.conflicts,
+                pending_commands=lambda: counts.waiting,
+                lags=self.feed.lags,
+            )
         )
 
     def _make_sockets(self) -> tuple[Connections, EventServer]:
@@ -231,6 +257,7 @@ class Coordinator:
         self._loops.start(every(clock, _TICK_SECONDS, self.recovery.sweep, "sweep"), "sweep")
         self._loops.start(every(clock, _TICK_SECONDS, self._overview.look, "overview"), "overview")
         self._loops.start(self.feed.run(), "feed")
+        self._loops.start(every(clock, _RETENTION_SECONDS, self.retention.sweep, "retention"), "retention")
         self._loops.start(every(clock, beat_seconds, self.recovery.beat, "heartbeat"), "heartbeat")
 
     async def stop(self) -> None:

@@ -28,7 +28,7 @@ from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import Journal
 from coordinator.services.background import BackgroundTasks
-from coordinator.services.committer import GroupCommitter
+from coordinator.services.committer import Counts, GroupCommitter
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.projector import Projector
 from coordinator.services.room import Room
@@ -108,6 +108,11 @@ class Rooms:
                 self._projector.mark(room)
         with silence_is_unavailable():
             await self._projector.flush()
+
+    @property
+    def counts(self) -> Counts:
+        """What has been written from here so far, and what waits."""
+        return self._committer.counts
 
     @property
     def loaded(self) -> list[Room]:

@@ -45,7 +45,7 @@ class ApiServices:
     reader: Reader
     moderation: Moderation
     recordings: Recordings
-    consents: Consents | None = None
+    consents: Consents
 
 
 class RestApi:
@@ -72,7 +72,7 @@ class RestApi:
         ids: IdSource,
         checks: Mapping[str, Callable[[], Awaitable[object]]],
         body_bytes: int,
-        metrics: Metrics | None = None,
+        metrics: Metrics,
     ) -> None:
         access = Access(tokens, services.reader)
         self._dispatcher = Dispatcher(access, Idempotency(replies, clock), ids, body_bytes)
@@ -80,11 +80,11 @@ class RestApi:
             *TimeSlotOperations(services.offering, clock).operations(),
             *RegistrationOperations(services.booking).operations(),
             *UserOperations(services.booking, clock).operations(),
-            *([] if services.consents is None else ConsentOperations(services.consents).operations()),
+            *ConsentOperations(services.consents).operations(),
             *SessionOperations(services.reader, services.moderation, access).operations(),
             *RecordingOperations(services.recordings, access).operations(),
             *HealthOperations(checks).operations(),
-            *([] if metrics is None else MetricOperations(metrics).operations()),
+            *MetricOperations(metrics).operations(),
             self._document_operation(),
         ]
         self._document = msgspec.json.encode(document(self.operations, version(_DISTRIBUTION)))

@@ -4,8 +4,8 @@ Owns all connections of this node, from the handshake until they are gone.
 """
 
 import itertools
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import socketio.exceptions
@@ -83,6 +83,10 @@ class Connections:
     def get(self, namespace: str, sid: str) -> Connection | None:
         """Return a connection."""
         return self._connections.get((namespace, sid))
+
+    def by_namespace(self) -> Mapping[str, int]:
+        """Return how many connections there are in each namespace."""
+        return Counter(namespace for namespace, _ in self._connections)
 
     def await_handshake(self, engine_id: str) -> None:
         """Close a client that does not say who it is in time."""
