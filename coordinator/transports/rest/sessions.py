@@ -160,7 +160,8 @@ class SessionOperations:
     async def events(self, call: Call[SessionEvents, NoBody]) -> Answer:
         """Read at most `limit` events after `after`, in order; exactly what subscribers were sent.
 
-        A participant is shown the sessions that it is registered for or has been in.
+        A participant is shown the sessions that it is registered for or has been in. A log may be kept longer than its
+        session: everyone but participants can still read it then.
         """
         wanted = call.parameters
         session_id = SessionId(wanted.session_id)

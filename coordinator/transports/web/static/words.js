@@ -133,6 +133,7 @@ const SENTENCES = {
   recording_withdrawn: ({ data, who }) =>
     `${who} may not be recorded any more: ${reasonOf(PERMISSION_REASONS, data.reason)}.`,
   recording_attached: ({ whom }) => `A recording of ${whom} was filed.`,
+  user_erased: ({ who }) => `${who} was erased.`,
 };
 
 function reasonOf(words, reason) {
