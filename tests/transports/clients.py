@@ -164,6 +164,15 @@ class RoomClient:
 
         await self._waiting.until(find, lambda: f"{self.user}: no event {seq}")
 
+    async def wait_record(self, session_id: str, seq: int) -> Any:
+        """Return the event with that `seq` of a session, once the feed has brought it."""
+
+        def find() -> Any:
+            events = (record["event"] for record in self.events("record"))
+            return next((event for event in events if (event["sessionId"], event["seq"]) == (session_id, seq)), None)
+
+        return await self._waiting.until(find, lambda: f"{self.user}: no record of {session_id} {seq}")
+
     async def wait_gone(self) -> str:
         """Return why the connection ended, once it has."""
         return await self._waiting.until(lambda: self.gone, lambda: f"{self.user}: still connected")
