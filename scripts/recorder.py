@@ -5,12 +5,14 @@
 
 A capture here is no more than an entry in a file of notes. The notes are on disk before a record is acked: what was
 acked is known after a restart of the recorder, and what was not is delivered again. So it has three duties: to skip
-what it has, to note, and only then to ack.
+what it has, to note, and only then to ack. Whoever has lost the notes lets the feed begin anew, under another
+`--consumer` or after `coordinator consumers --forget`: what was acked is not delivered again.
 """
 
 import argparse
 import asyncio
 import json
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,22 +31,40 @@ class Recorder:
         self._path = notes
         self._notes: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {"done": {}, "captures": {}}
         self._records: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._refusal: dict[str, Any] | None = None
+        self._is_replaced = False
         self._client = socketio.AsyncClient()
         self._client.on("connect", self._subscribe, namespace="/recording")
+        self._client.on("connect_error", self._refused, namespace="/recording")
         self._client.on("record", self._records.put, namespace="/recording")
         self._client.on("replaced", self._replaced, namespace="/recording")
 
-    async def run(self, address: str, token: str) -> None:
-        """Follow the feed until somebody else does so under the same name."""
-        await self._client.connect(
-            address, namespaces=["/recording"], auth={"token": token}, transports=["websocket"], retry=True
-        )
-        work = {asyncio.create_task(self._client.wait()), asyncio.create_task(self._handle_all())}
-        done, others = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-        for task in others:
-            task.cancel()
-        for task in done:
-            task.result()
+    async def run(self, address: str, token: str) -> str | None:
+        """Follow the feed until somebody else does so under the same name; returns why not, if that is refused."""
+        connection = asyncio.create_task(self._stay_connected(address, token))
+        work = asyncio.create_task(self._handle_all())
+        await asyncio.wait({connection, work}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():  # it ends only when it fails
+            connection.cancel()
+            await work
+        work.cancel()
+        return await connection
+
+    async def _stay_connected(self, address: str, token: str) -> str | None:
+        while not self._is_replaced:  # the client returns after a lost connection, but not after one the server closed
+            try:
+                await self._client.connect(
+                    address, namespaces=["/recording"], auth={"token": token}, transports=["websocket"], retry=True
+                )
+                await self._client.wait()
+            except socketio.exceptions.ConnectionError:
+                if self._refusal is not None and not self._refusal["retryable"]:
+                    return f"refused: {self._refusal['message']}"
+                await asyncio.sleep(1)
+        return None
+
+    async def _refused(self, error: Any) -> None:
+        self._refusal = error.get("data") if isinstance(error, dict) else None  # otherwise nobody answers: try again
 
     async def _subscribe(self) -> None:
         answer = await self._call("subscribe", {"consumer": self._consumer})
@@ -52,6 +72,7 @@ class Recorder:
 
     async def _replaced(self, _payload: Any) -> None:
         print("another recorder has taken over", flush=True)
+        self._is_replaced = True
         await self._client.shutdown()
 
     async def _handle_all(self) -> None:
@@ -102,4 +123,4 @@ if __name__ == "__main__":
     options.add_argument("--consumer", default="recorder")
     options.add_argument("--notes", type=Path, default=Path("recorder-notes.json"))
     given = options.parse_args()
-    asyncio.run(Recorder(given.consumer, given.notes).run(given.address, given.token))
+    sys.exit(asyncio.run(Recorder(given.consumer, given.notes).run(given.address, given.token)))

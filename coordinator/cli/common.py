@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from coordinator.adapters.mongo.embedded import EmbeddedServerError, running_url
+from coordinator.adapters.mongo.process_record import storage_of
 from coordinator.adapters.mongo.schema import SchemaError
 from coordinator.app import Ports, database_url, mongo_ports
 from coordinator.domain.errors import CoordinatorError
@@ -100,7 +101,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def ports_beside(settings: Settings) -> AsyncIterator[Ports]:
-    """Give the ports for a command that works beside a coordinator: its embedded database if one runs, else our own."""
+    """Give the ports for a command that works beside a coordinator: its embedded database if one runs, else our own.
+
+    Raises:
+        EmbeddedServerError: There is no database in the data directory. An empty one would be made, and whatever the
+            command looks for would not be there, which reads like an answer.
+    """
+    if settings.mongo.url is None and not storage_of(Path(settings.mongo.data_dir)).is_dir():
+        raise EmbeddedServerError(
+            f"there is none in {settings.mongo.data_dir}: give another --data-dir, or --mongo-url"
+        )
     beside = None if settings.mongo.url else running_url(Path(settings.mongo.data_dir))
     if beside is not None:
         async with mongo_ports(settings, beside) as ports:

@@ -71,9 +71,9 @@ def _lines(known: Sequence[Consumer], alive: Mapping[NodeId, bool], now: datetim
 
 def _line(consumer: Consumer, width: int, owner_is_alive: bool, now: datetime) -> str:
     lag = max((now - consumer.up_to).total_seconds(), 0.0)
-    state = "catching up" if isinstance(read_cursor(consumer.cursor), CatchUpCursor) else "following"
+    state = "catching up, " if isinstance(read_cursor(consumer.cursor), CatchUpCursor) else ""
     owner = plain(consumer.owner) + ("" if owner_is_alive else ", whose coordinator is gone")
     return (
-        f"{plain(consumer.name.ljust(width))}  lag {lag:.1f} s  {state}, has everything up to "
+        f"{plain(consumer.name.ljust(width))}  lag {lag:.1f} s  {state}has acked everything up to "
         f"{wire_time(consumer.up_to)}  read last by {owner}"
     )

@@ -33,6 +33,9 @@ This replaces the user {user} by pseudonyms in every session, registration and d
 again who it was. Coming registrations are cancelled, and the addresses of the user's recordings are forgotten: delete
 the recordings themselves first. Copies elsewhere (backups, the recording service, logs) stay as they are."""
 
+_LATE_SECONDS = 1.0
+"""How long to wait for documents that a running coordinator was about to write: they follow events within 100 ms."""
+
 
 def erase(
     user: Annotated[str, typer.Option("--user", help="Whom to erase: the `sub` claim of the user's tokens.")],
@@ -66,7 +69,12 @@ async def _erase(settings: Settings, user_id: UserId) -> Erased:
     background = BackgroundTasks()
     async with ports_beside(settings) as ports:
         try:
-            return await _erasure(ports, background).erase(user_id)
+            erasure = _erasure(ports, background)
+            erased = await erasure.erase(user_id)
+            if erased.sessions:
+                await ports.clock.sleep(_LATE_SECONDS)
+                erased = await erasure.look_again(user_id, erased)
+            return erased
         finally:
             await background.stop()
 

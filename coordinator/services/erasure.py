@@ -35,6 +35,8 @@ _PAGE = 100
 """Registrations that are read at a time."""
 _UNREADABLE = (UnknownEventError, IllegalTransitionError, ValueError, TypeError, KeyError, AttributeError)
 """What reading a journal raises that is not as a coordinator of this version wrote it."""
+_REJOINED = "the user came into it, or acted in it, while this was being done; repeat it once the session is over"
+_NO_JOURNAL = "a participant's document names the user, and its journal is gone; see `coordinator verify`"
 _UNSALTED = "it was written before users had salts: its hash chain covers the id itself"
 
 
@@ -118,13 +120,46 @@ class Erasure:
                     left.append(Left(session_id, _UNSALTED))
             except (UnfitForErasureError, *_UNREADABLE) as error:
                 left.append(Left(session_id, f"{error}; see `coordinator verify`"))
-        return Erased(
-            sessions=len(sessions),
-            commits=commits,
-            cancelled=cancelled,
-            registrations=await self._bookings.rename(user_id, random_pseudonym(self._ids.new_salt())),
-            left=tuple(left),
+        registrations = await self._bookings.rename(user_id, random_pseudonym(self._ids.new_salt()))
+        found = Erased(
+            sessions=len(sessions), commits=commits, cancelled=cancelled, registrations=registrations, left=tuple(left)
         )
+        return await self.look_again(user_id, found)
+
+    async def look_again(self, user_id: UserId, erased: Erased) -> Erased:
+        """Rebuild documents that name a user who is erased from their session's journal; return what is done then.
+
+        A coordinator that read the journal before may write a participant's document after: it will not do so again.
+
+        Raises:
+            OutcomeUnknownError: The database is out of reach.
+        """
+        known = {left.session_id for left in erased.left}
+        left: list[Left] = []
+        rebuilt = 0
+        last: SessionId | None = None
+        while found := await self._projections.sessions_of(user_id, last, _PAGE):
+            last = found[-1]
+            for session_id in found:
+                if session_id in known:
+                    continue
+                reason = await self._rebuild(session_id, user_id)
+                rebuilt += reason is None
+                left += [] if reason is None else [Left(session_id, reason)]
+        return replace(erased, sessions=erased.sessions + rebuilt, left=(*erased.left, *left))
+
+    async def _rebuild(self, session_id: SessionId, user_id: UserId) -> str | None:
+        """Make a session's documents what its journal says, if that does not name the user; return why not."""
+        try:
+            commits = await self._journal.read(session_id)
+            if not commits:
+                return _NO_JOURNAL
+            if names(commits, user_id):
+                return _REJOINED
+            await self._write_documents(_state_of(commits))
+        except _UNREADABLE as error:
+            return f"it cannot be read: {error}; see `coordinator verify`"
+        return None
 
     async def _sessions_of(self, user_id: UserId) -> tuple[list[SessionId], list[Left]]:
         """Return the sessions that name a user, all of them over, and those of which that cannot be said.

@@ -40,6 +40,9 @@ _REST_SESSIONS = 32
 _REST_SECONDS = 0.02
 """Those others follow so many at once, and so far apart: a client that reads is never taken for one that does not."""
 _LOADS_AT_ONCE = 16
+_LOOKS_PER_ENDED = 30
+"""Every how many looks the journals of watched sessions that have ended are read: only recordings and erasures follow
+an end, and those rooms are watched for as long as somebody leaves them open."""
 
 _log = get_logger("overview")
 
@@ -92,6 +95,7 @@ class Overview:
         self._overseen: dict[SessionId, _Overseen] = {}
         self._unreadable: set[SessionId] = set()
         self._is_overseeing = False
+        self._looks = 0
         self._taking_stock = asyncio.Lock()
         rooms.on_commit(self._committed)
 
@@ -130,19 +134,25 @@ class Overview:
     async def look(self) -> None:
         """Find out what other nodes have done to the sessions that are watched here, all or single ones.
 
+        Those that have ended are looked at less often.
+
         Raises:
             OutcomeUnknownError, UnavailableError: The database is out of reach.
         """
         async with self._taking_stock:
             stored = await self._stored_seqs() if self._watchers else {}
-            behind = {
-                room.session_id
-                for room in self._rooms.loaded
-                if room.watchers and stored.get(room.session_id, room.seq + 1) > room.seq
-            }
+            self._looks += 1
+            behind = {room.session_id for room in self._rooms.loaded if room.watchers and self._may_lag(room, stored)}
             await self._bring_up(behind | self._not_seen(stored))
             if not self._watchers:
                 self._stop_overseeing()
+
+    def _may_lag(self, room: Room, stored: dict[SessionId, int]) -> bool:
+        """Tell whether a room's journal is to be read now: it has moved on, or no document says how far it is."""
+        if room.session_id in stored:
+            return stored[room.session_id] > room.seq
+        has_ended = room.state is not None and not room.state.is_live
+        return not has_ended or self._looks % _LOOKS_PER_ENDED == 0
 
     async def _take_stock(self) -> None:
         with silence_is_unavailable():

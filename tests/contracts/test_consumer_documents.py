@@ -267,11 +267,16 @@ async def test_what_is_written_after_a_new_beginning_has_its_marks(
 
 
 async def test_beginning_anew_while_marks_are_put_away_leaves_none(here: MongoConsumers, there: MongoConsumers) -> None:
+    async def begin_anew() -> bool:
+        await there.claim("recorder", OTHER_OWNER)
+        return await there.begin(consumer(owner=OTHER_OWNER), keep_marks=False)
+
     for _ in range(10):
-        await here.begin(consumer(), keep_marks=False)
+        await here.claim("recorder", OWNER)
+        assert await here.begin(consumer(), keep_marks=False)
         assert await advance(here, dict.fromkeys(new_sessions(ROOM), 1))
-        again = consumer(owner=OTHER_OWNER)
-        await asyncio.gather(advance(here, dict.fromkeys(new_sessions(ROOM), 2)), there.begin(again, keep_marks=False))
+        _, did = await asyncio.gather(advance(here, dict.fromkeys(new_sessions(ROOM), 2)), begin_anew())
+        assert did
         assert await there.marks("recorder") == {}
 
 

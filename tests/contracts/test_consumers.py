@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from coordinator.domain.ids import ConnectionId, SessionId
-from coordinator.ports.consumers import Consumers
+from coordinator.ports.consumers import Consumer, Consumers
 from tests.contracts.making import MOMENT, NOON, OTHER_OWNER, OWNER, consumer, new_session_id
 
 LATER = NOON + MOMENT
@@ -48,7 +48,7 @@ async def test_a_consumer_is_kept_as_it_began(
     consumers: Consumers, scope: tuple[SessionId, ...] | None, keep_marks: bool
 ) -> None:
     begun = consumer(scope=scope, is_exact=keep_marks)
-    await consumers.begin(begun, keep_marks=keep_marks)
+    assert await consumers.begin(begun, keep_marks=keep_marks) is True
     assert list(await consumers.all()) == [begun]
     assert await consumers.claim("recorder", OTHER_OWNER) == replace(begun, owner=OTHER_OWNER)
     assert list(await consumers.all()) == [replace(begun, owner=OTHER_OWNER)]
@@ -56,15 +56,42 @@ async def test_a_consumer_is_kept_as_it_began(
 
 @pytest.mark.parametrize("before", [None, (ONE,)])
 @pytest.mark.parametrize("after", [None, (), (TWO,)])
-async def test_beginning_again_writes_all_of_it_whoever_owns_it(
+async def test_beginning_again_writes_all_of_it(
     consumers: Consumers, before: tuple[SessionId, ...] | None, after: tuple[SessionId, ...] | None
 ) -> None:
     await consumers.begin(consumer(scope=before), keep_marks=False)
-    again = consumer(owner=OTHER_OWNER, cursor="s.other", is_exact=False, scope=after, up_to=LATER)
-    await consumers.begin(again, keep_marks=True)
+    again = consumer(cursor="s.other", is_exact=False, scope=after, up_to=LATER)
+    assert await consumers.begin(again, keep_marks=True) is True
     assert list(await consumers.all()) == [again]
-    await consumers.begin(consumer(scope=before), keep_marks=False)
+    assert await consumers.begin(consumer(scope=before), keep_marks=False) is True
     assert list(await consumers.all()) == [consumer(scope=before)]
+
+
+@pytest.mark.parametrize("keep_marks", [True, False])
+async def test_whoever_does_not_own_a_known_consumer_does_not_begin_it(consumers: Consumers, keep_marks: bool) -> None:
+    """Of two who claim, the later has it, also if the earlier is so slow that its `begin` comes last."""
+    begun = consumer(owner=OTHER_OWNER, scope=(ONE,))
+    late = consumer(cursor="s.late", is_exact=False, up_to=LATER)
+    assert await consumers.begin(begun, keep_marks=False) is True
+    assert await advance(consumers, MARKS, owner=OTHER_OWNER) is True
+    (before,) = await consumers.all()
+    assert await consumers.begin(late, keep_marks=keep_marks) is False
+    assert await consumers.claim("recorder", OWNER) is not None
+    assert await consumers.claim("recorder", OTHER_OWNER) is not None
+    assert await consumers.begin(late, keep_marks=keep_marks) is False
+    assert list(await consumers.all()) == [before]
+    assert await consumers.marks("recorder") == MARKS
+    assert await advance(consumers, {ONE: 4}, owner=OTHER_OWNER) is True
+    assert await consumers.marks("recorder") == MARKS | {ONE: 4}
+
+
+async def test_a_consumer_that_was_forgotten_after_a_claim_begins(consumers: Consumers) -> None:
+    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.claim("recorder", OTHER_OWNER)
+    await consumers.forget("recorder")
+    begun = consumer(owner=OTHER_OWNER)
+    assert await consumers.begin(begun, keep_marks=False) is True
+    assert list(await consumers.all()) == [begun]
 
 
 async def test_consumers_are_told_by_name(consumers: Consumers) -> None:
@@ -92,7 +119,7 @@ async def test_of_many_who_claim_at_once_one_owns(consumers: Consumers) -> None:
     await consumers.begin(consumer(), keep_marks=False)
     claimants = [ConnectionId(f"node-{number}") for number in range(20)]
     claimed = await asyncio.gather(*(consumers.claim("recorder", owner) for owner in claimants))
-    assert all(item is not None and item.owner in claimants for item in claimed)
+    assert [item.owner for item in claimed if item is not None] == claimants, "nobody passes as another"
     advanced = await asyncio.gather(*(advance(consumers, {}, owner=owner) for owner in claimants))
     owners = await consumers.owners(["recorder"])
     assert [owner for owner, did in zip(claimants, advanced, strict=True) if did] == [owners["recorder"]]
@@ -191,7 +218,7 @@ async def test_each_consumer_has_its_own_marks(consumers: Consumers) -> None:
 async def test_marks_are_kept_or_taken_away(consumers: Consumers) -> None:
     await consumers.begin(consumer(), keep_marks=True)
     await advance(consumers, MARKS)
-    await consumers.begin(consumer(owner=OTHER_OWNER, cursor="s.other"), keep_marks=True)
+    await consumers.begin(consumer(cursor="s.other"), keep_marks=True)
     assert await consumers.marks("recorder") == MARKS
     await consumers.begin(consumer(is_exact=False), keep_marks=False)
     assert await consumers.marks("recorder") == {}
@@ -226,17 +253,23 @@ async def test_marks_of_sessions_that_are_gone_are_taken_from_everyone(consumers
 
 async def test_beginning_at_once_leaves_one_of_them(consumers: Consumers) -> None:
     begun = [consumer(owner=ConnectionId(f"node-{number}"), cursor=f"s.{number}") for number in range(20)]
-    await asyncio.gather(*(consumers.begin(item, keep_marks=False) for item in begun))
+    did = await asyncio.gather(*(consumers.begin(item, keep_marks=False) for item in begun))
     (kept,) = await consumers.all()
-    assert kept in begun
+    assert [item for item, done in zip(begun, did, strict=True) if done] == [kept]
     assert await advance(consumers, MARKS, owner=kept.owner) is True
     assert await consumers.marks("recorder") == MARKS
 
 
 async def test_a_slow_advance_of_an_earlier_owner_brings_no_marks_back(consumers: Consumers) -> None:
+    async def take_over(again: Consumer) -> bool:
+        await consumers.claim("recorder", OTHER_OWNER)
+        return await consumers.begin(again, keep_marks=False)
+
     for number in range(20):
-        await consumers.begin(consumer(), keep_marks=False)
+        await consumers.claim("recorder", OWNER)
+        assert await consumers.begin(consumer(), keep_marks=False) is True
         again = consumer(owner=OTHER_OWNER, cursor=f"c.{number}")
-        await asyncio.gather(advance(consumers, MARKS), consumers.begin(again, keep_marks=False))
+        _, did = await asyncio.gather(advance(consumers, MARKS), take_over(again))
+        assert did
         assert await consumers.marks("recorder") == {}
         assert list(await consumers.all()) == [again]

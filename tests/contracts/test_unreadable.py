@@ -11,11 +11,29 @@ from pymongo.database import Database as SyncDatabase
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import Database
-from coordinator.adapters.mongo.documents import registration_document, series_document, slot_document
+from coordinator.adapters.mongo.documents import (
+    registration_document,
+    series_document,
+    session_document,
+    slot_document,
+)
+from coordinator.adapters.mongo.projections import MongoProjections
 from coordinator.domain.model import Recurrence
 from coordinator.ports.bookings import RegistrationQuery
 from coordinator.ports.catalog import SlotQuery
-from tests.contracts.making import ANNA, BEN, CLEO, NOON, new_slot_id, registration, series, slot
+from coordinator.ports.projections import SessionQuery
+from tests.contracts.making import (
+    ANNA,
+    BEN,
+    CLEO,
+    NOON,
+    new_session_id,
+    new_slot_id,
+    registration,
+    series,
+    session,
+    slot,
+)
 
 Raw = SyncDatabase[dict[str, Any]]
 
@@ -68,3 +86,11 @@ async def test_registrations(database: Database, raw: Raw) -> None:
     # Whoever holds a seat holds it, readable or not: here nothing may be passed over.
     with pytest.raises(ValueError, match="registeredAt"):
         await bookings.holders(slot_id)
+
+
+async def test_live_sessions(database: Database, raw: Raw) -> None:
+    projections, sound = MongoProjections(database), session(new_session_id())
+    await projections.write([sound], [])
+    put_in(raw, "sessions", session_document(sound), without="level")
+    assert await projections.page(SessionQuery(status=sound.status)) == [sound]
+    assert await projections.page(SessionQuery(status=sound.status, limit=1)) == [sound]

@@ -119,8 +119,9 @@ async def test_watch_that_does_not_follow_fails_where_nothing_can_be_read(aiohtt
     assert (code, out, err) == (1, "", "unavailable the database did not answer\n")
 
 
-async def test_verify_prints_nothing_but_its_findings(tmp_path: Path) -> None:
-    code, out, _ = await run("verify", "--data-dir", str(tmp_path / "data"), variables=SIGNED)
+async def test_verify_prints_nothing_but_its_findings(server: ServerProcess) -> None:
+    await server.stop()
+    code, out, _ = await run("verify", "--data-dir", str(server.data_dir), variables=SIGNED)
     assert (code, out) == (0, "0 sessions, 0 commits, 0 events: 0 not as they should be\n")
 
 
@@ -199,6 +200,10 @@ UNREACHABLE = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
         (["watch", "nonsense"], {}, 2, "24 hexadecimal digits"),
         (["watch", "0" * 24, "--no-follow", "--url", "http://127.0.0.1:1"], SIGNED, 1, "--url"),
         (["verify", "nonsense"], {}, 2, "24 hexadecimal digits"),
+        # An empty database would be made, and nothing found in it.
+        (["verify"], SIGNED, 1, "there is none in data"),
+        (["consumers"], SIGNED, 1, "there is none in data"),
+        (["erase", "--user", "ada", "--yes"], SIGNED, 1, "there is none in data"),
         (["dance"], {}, 2, "dance"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
@@ -210,3 +215,4 @@ async def test_wrong_input_is_refused_by_name(
     assert found == code, out + err
     assert said in err
     assert "Traceback" not in err
+    assert not (tmp_path / "data").exists() or "serve" in arguments or "token" in arguments

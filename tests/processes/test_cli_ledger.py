@@ -64,9 +64,9 @@ async def test_consumers_lists_them_and_forgets_one(server: ServerProcess) -> No
     assert code == 0
     assert audit.startswith("audit     lag 36")
     assert recorder.startswith("recorder  lag 36")
-    rest = f"has everything up to {up_to:%Y-%m-%dT%H:%M:%S}.000Z  read last by {GONE}, whose coordinator is gone"
+    rest = f"has acked everything up to {up_to:%Y-%m-%dT%H:%M:%S}.000Z  read last by {GONE}, whose coordinator is gone"
     assert audit.endswith(f"catching up, {rest}")
-    assert recorder.endswith(f"following, {rest}")
+    assert recorder.endswith(f" s  {rest}")
     code, out, _ = await run("consumers", "--forget", "audit", *beside, variables=SIGNED)
     assert (code, out) == (0, "audit is forgotten\n")
     code, _, err = await run("consumers", "--forget", "audit", *beside, variables=SIGNED)

@@ -113,18 +113,21 @@ async def test_an_id_that_nobody_can_have_is_refused(tmp_path: Path, user: str) 
     assert "1 to 128 characters" in err
 
 
-async def test_a_pseudonym_is_refused(tmp_path: Path) -> None:
+async def test_a_pseudonym_is_refused(server: ServerProcess) -> None:
     pseudonym = "erased-" + "0" * 32
-    code, _, err = await run("erase", "--user", pseudonym, "--yes", "--data-dir", str(tmp_path), variables=SIGNED)
+    beside = ["--data-dir", str(server.data_dir)]
+    code, _, err = await run("erase", "--user", pseudonym, "--yes", *beside, variables=SIGNED)
     assert code == 1
-    assert err.endswith("\ninvalid_request user: this already stands for a user who was erased\n")
+    assert err.endswith("invalid_request user: this already stands for a user who was erased\n")
 
 
 @pytest.mark.parametrize(("typed", "code", "said"), [("n", 1, "Aborted"), ("y", 0, "nothing that is stored names")])
-async def test_at_a_terminal_it_says_what_it_will_do_and_asks(tmp_path: Path, typed: str, code: int, said: str) -> None:
+async def test_at_a_terminal_it_says_what_it_will_do_and_asks(
+    server: ServerProcess, typed: str, code: int, said: str
+) -> None:
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "coordinator", "erase", "--user", USER, "--data-dir", str(tmp_path / "data")),
+        *(sys.executable, "-m", "coordinator", "erase", "--user", USER, "--data-dir", str(server.data_dir)),
         env={**os.environ, **SIGNED, "COLUMNS": "200"},
         stdin=theirs,
         stdout=asyncio.subprocess.PIPE,
@@ -140,4 +143,3 @@ async def test_at_a_terminal_it_says_what_it_will_do_and_asks(tmp_path: Path, ty
     assert "Erase this user? [y/N]" in text
     assert said in text
     assert process.returncode == code
-    assert (tmp_path / "data").exists() is (typed == "y")

@@ -108,6 +108,10 @@ async def test_the_example_captures_and_attaches_across_the_end_of_either_side(t
     await room.close()
     attached = await room.recordings()
     assert [recording["userId"] for recording in attached] == ["ada", "bruno"]
+    # A server that stops in order says goodbye, after which python-socketio does not return by itself.
+    assert await server.stop() == 0
+    await server.start()
+    await recorder.says("subscribed")
     # A second one under the same name takes over, and the first ends by itself.
     second = RecorderProcess(server, tmp_path)
     await second.start()
@@ -115,6 +119,18 @@ async def test_the_example_captures_and_attaches_across_the_end_of_either_side(t
     async with asyncio.timeout(30):
         assert await recorder.process.wait() == 0
     await second.kill()
+    assert await server.stop() == 0
+
+
+async def test_a_recorder_says_why_it_is_refused(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    await server.start()
+    command = [sys.executable, str(RECORDER), server.address, server.token("ada"), "--notes", str(tmp_path / "notes")]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert said.decode() == "refused: role participant may not use this namespace\n"
+    assert process.returncode == 1
     assert await server.stop() == 0
 
 

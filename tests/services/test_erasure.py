@@ -148,6 +148,53 @@ async def test_a_node_that_has_the_session_in_memory_goes_on_under_the_pseudonym
     assert (await soon(world.verifier.verify(past.attended, repair=False))).flaws == []
 
 
+async def test_a_document_that_is_written_late_is_found_by_the_next_look(world: World, node: Node) -> None:
+    past = await a_past(world, node)
+    await world.node("b0").room(past.attended)  # read, and its documents are to be written in a moment
+    eraser = Eraser(world, node)
+    erased = await soon(eraser.erasure.erase(ANNA))
+    await world.clock.advance(1)
+    assert ANNA in json.dumps(await everything(world, past.sessions), default=str)
+    again = await soon(eraser.erasure.look_again(ANNA, erased))
+    assert (again.sessions, again.left) == (erased.sessions + 1, ())
+    assert ANNA not in json.dumps(await everything(world, past.sessions), default=str)
+    assert (await soon(world.verifier.verify(past.attended, repair=False))).flaws == []
+    assert (await erase(world, node)).is_nothing
+
+
+async def test_a_document_that_was_written_late_is_found_by_the_next_erasure(world: World, node: Node) -> None:
+    past = await a_past(world, node)
+    await world.node("b0").room(past.attended)
+    await erase(world, node)
+    await world.clock.advance(1)
+    assert (await erase(world, node)).sessions == 1
+    assert ANNA not in json.dumps(await everything(world, past.sessions), default=str)
+
+
+async def test_a_document_without_a_journal_is_told(world: World, node: Node) -> None:
+    past = await a_past(world, node)
+    await world.journal.discard(past.attended)
+    erased = await erase(world, node)
+    assert [(left.session_id, "its journal is gone" in left.reason) for left in erased.left] == [(past.attended, True)]
+
+
+async def test_who_comes_back_while_being_erased_is_told_of(world: World, node: Node) -> None:
+    past = await a_past(world, node)
+    live = await world.open_session(node, [BEN])
+    eraser = Eraser(world, node)
+
+    async def come_back() -> None:
+        slot = (await world.state(live)).time_slot_id
+        await world.register(slot, ANNA)
+        await node.joined(live, ANNA)
+        await node.projector.flush()
+
+    eraser.journal.before("append", come_back)
+    erased = await soon(eraser.erasure.erase(ANNA))
+    assert [(left.session_id, "repeat" in left.reason) for left in erased.left] == [(live, True)]
+    assert ANNA not in json.dumps(await everything(world, past.sessions), default=str)
+
+
 async def test_two_who_erase_at_the_same_time_meet(world: World, node: Node) -> None:
     past = await a_past(world, node)
     one, other = Eraser(world, node), Eraser(world, world.node("b0"))

@@ -1,5 +1,7 @@
 """Subscribing to the feed: where each subscription begins, and what is sent from there."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -296,6 +298,73 @@ async def test_every_cursor_can_be_read_back(stage: Stage) -> None:
     ]
 
 
+async def test_who_claimed_first_and_begins_last_is_replaced(stage: Stage) -> None:
+    session = stage.session()
+    await stage.write(session, fed(3))
+    await (await stage.station("z0").recorder("archive", "beginning")).station.crash()
+    slow = stage.station("a0")
+    gate = slow.cable.gates["begin"] = asyncio.Event()
+    older = slow.connection()
+    subscribing = asyncio.create_task(older.subscribe("archive", "beginning"))
+    await stage.settle()
+    assert slow.cable.calls["begin"] == 1
+    newer = await stage.station("b0").recorder("archive")
+    await newer.ack(2)
+    before = await stage.stored("archive")
+    gate.set()
+    with pytest.raises(UnavailableError, match="newer"):
+        await soon(subscribing)
+    assert (older.notes, older.closed) == ([("replaced", {"consumer": "archive"})], "replaced")
+    assert await stage.stored("archive") == before
+    await stage.write(session, fed())
+    await stage.advance(2)
+    assert newer.closed is None
+    assert newer.seqs(session) == [1, 2, 3, 4]
+    assert await newer.ack() == newer.cursors[-1]
+    assert older.records == []
+
+
+async def test_of_two_who_make_a_consumer_known_the_slower_may_try_again(stage: Stage) -> None:
+    """Neither met the other, so nobody can say who came later; and what the quicker has acked is not undone."""
+    session = stage.session()
+    await stage.write(session, fed(3))
+    await stage.live(session)
+    slow = stage.station("a0")
+    gate = slow.cable.gates["begin"] = asyncio.Event()
+    one = slow.connection()
+    subscribing = asyncio.create_task(one.subscribe("archive"))
+    await stage.settle()
+    assert slow.cable.calls["begin"] == 1
+    other = await stage.station("b0").recorder("archive")
+    acked = await other.ack(2)
+    gate.set()
+    with pytest.raises(UnavailableError, match="subscribe again"):
+        await soon(subscribing)
+    assert (one.notes, one.closed) == ([], None)
+    stored = await stage.stored("archive")
+    assert (stored.cursor, stored.owner) == (acked, other.connection_id)
+    assert (await one.subscribe("archive")).origin == "resumed"
+    await stage.advance(2)
+    assert other.closed == "replaced"
+    assert one.seqs(session) == [3]
+
+
+async def test_a_connection_that_goes_before_it_is_refused_is_told_nothing(stage: Stage) -> None:
+    await (await stage.station("z0").recorder("archive")).station.crash()
+    slow = stage.station("a0")
+    gate = slow.cable.gates["begin"] = asyncio.Event()
+    older = slow.connection()
+    subscribing = asyncio.create_task(older.subscribe("archive", "beginning"))
+    await stage.settle()
+    newer = await stage.station("b0").recorder("archive")
+    older.drop()
+    gate.set()
+    with pytest.raises(UnavailableError):
+        await soon(subscribing)
+    assert older.notes == []
+    assert (await stage.stored("archive")).owner == newer.connection_id
+
+
 async def test_a_stopped_feed_sends_nothing_and_takes_nobody(stage: Stage) -> None:
     session = stage.session()
     station = stage.station("a0")
@@ -309,4 +378,6 @@ async def test_a_stopped_feed_sends_nothing_and_takes_nobody(stage: Stage) -> No
     assert (await stage.stored("archive")).cursor == acked
     with pytest.raises(UnavailableError):
         await station.connection().subscribe("archive")
+    with pytest.raises(UnavailableError):  # as any other ack that could not be noted: nothing is wrong with it
+        await recorder.ack()
     assert stage.clock.pending == 1  # the rounds; the tail is gone

@@ -1,11 +1,13 @@
 """The feed when something is lost: positions, commits that the stream never told of, places in the ring."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from coordinator.domain.cursors import CatchUpCursor, Position, StreamCursor, read_cursor
+from coordinator.domain.ids import SessionId
+from coordinator.domain.ledger import Commit, SealedEvent, UnknownEventError
 from coordinator.ports.commit_stream import CommitStream, OpenStream, StreamedCommit
 from coordinator.services.feed import WINDOW, delivered, tail
 from tests.services.feeds import ENDED, Stage, fed, unfed
@@ -333,3 +335,59 @@ async def test_what_is_remembered_of_sessions_is_bounded(stage: Stage, monkeypat
     assert max(sizes) <= 14
     for session in stage.commits:
         assert recorder.seqs(session) == stage.expected(session)
+
+
+def _spoil(stage: Stage, monkeypatch: pytest.MonkeyPatch, *commits: Commit) -> None:
+    """Let nobody be able to read these commits in the journal."""
+    stage.tolerated.add("session_unreadable")
+    places = {(commit.session_id, sealed.event.seq) for commit in commits for sealed in commit.events}
+    read = stage.journal.events_after
+
+    async def events_after(session: SessionId, after: int, limit: int | None = None) -> Sequence[SealedEvent]:
+        found = await read(session, after, limit)
+        if any((session, sealed.event.seq) in places for sealed in found):
+            raise UnknownEventError("of a newer version")
+        return found
+
+    monkeypatch.setattr(stage.journal, "events_after", events_after)
+
+
+async def test_what_cannot_be_read_keeps_nothing_else_from_being_heard(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, other = stage.session(), stage.session()
+    recorder = await stage.station("a0").recorder("archive")
+    await stage.write(session, fed(2))
+    await stage.hide(session, fed(2))
+    await stage.hide(session, fed())
+    await stage.hide(session, fed(3))
+    spoilt = stage.commits[session]
+    _spoil(stage, monkeypatch, spoilt[1], spoilt[3])
+    await stage.write(session, fed())
+    await stage.write(other, fed(2))
+    assert recorder.closed is None
+    assert recorder.seqs(session) == [1, 2, 5, 9]
+    assert recorder.seqs(other) == [1, 2]
+    whole = await stage.station("b0").recorder("new", "beginning")
+    await stage.advance(2)
+    assert whole.closed is None
+    assert whole.seqs(session) == [1, 2, 5, 9]
+    assert whole.seqs(other) == [1, 2]
+
+
+async def test_commits_under_what_is_no_session_are_nobodys_business(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = stage.session()
+    await stage.write(session, fed(2))
+    known = stage.journal.session_ids
+
+    async def session_ids() -> AsyncIterator[SessionId]:
+        yield SessionId("5")
+        async for item in known():
+            yield item
+
+    monkeypatch.setattr(stage.journal, "session_ids", session_ids)
+    recorder = await stage.station("a0").recorder("archive", "beginning")
+    assert recorder.closed is None
+    assert recorder.seqs(session) == [1, 2]

@@ -236,6 +236,29 @@ async def test_what_another_node_does_is_heard_within_a_second(world: World, nod
     assert mona.kinds(session)[2:] == ["session_ended", "participant_left"]
 
 
+async def test_sessions_that_are_over_are_looked_at_less_often_and_nothing_of_them_is_missed(
+    world: World, node: Node, session: SessionId
+) -> None:
+    there = world.node("b0")
+    anna, _ = await node.joined(session, ANNA, BEN)
+    await soon(anna.consent(True))
+    await node.do(session, record())
+    await world.clock.advance_to(START + minutes(1))
+    await node.do(session, END_IT)
+    mona = node.watcher()
+    await soon(mona.watch(session))
+    live = await world.open_session(node, [ANNA])
+    await soon(mona.watch(live))
+    await there.do(session, attach(ANNA, minutes(0.5)))
+    reads = []
+    for _ in range(60):
+        before = node.line.reads
+        await soon(node.overview.look())
+        reads.append(node.line.reads - before)
+    assert mona.kinds(session) == ["recording_attached"]
+    assert (reads.count(1), reads.count(2)) == (58, 2), "the live one each time, the other every 30th"
+
+
 async def test_nothing_is_looked_at_where_nobody_watches(world: World, node: Node, session: SessionId) -> None:
     await node.joined(session, ANNA)
     mona = node.watcher()

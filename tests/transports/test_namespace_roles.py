@@ -215,6 +215,18 @@ async def test_everybody_is_told_that_the_server_stops(live: Live) -> None:
     assert (lost["type"], lost["data"]["reason"]) == ("participant_disconnected", "server_stopped")
 
 
+async def test_nobody_is_told_goodbye_by_a_server_that_stops(live: Live) -> None:
+    # To some clients' libraries, Engine.IO's CLOSE packet is final: they would not come back by themselves.
+    async with live.another() as stopping:
+        client = RawClient("ada")
+        await client.open(stopping.address)
+        await client.connect({"token": live.token("ada")})
+    await client.wait_closed()
+    await client.close()
+    assert client.frames[-1].startswith('42/rooms,["server_draining",')
+    assert "1" not in client.frames
+
+
 async def test_how_long_to_wait_is_asked_for_each(live: Live) -> None:
     waits = iter([500, 700])
     first, second = await live.connect("ada"), await live.moderator()

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
+from bson import ObjectId
+from structlog.testing import capture_logs
 
 from coordinator.domain.events import Role
 from coordinator.domain.feed import FEED_EVENTS
@@ -15,7 +17,7 @@ from coordinator.domain.ledger import wire_time
 from coordinator.services.feed import WINDOW
 from tests.transports.clients import RECORDING, RawClient, RoomClient
 from tests.transports.conftest import StartLive
-from tests.transports.harness import UNLIMITED, Live, Offer, eventually
+from tests.transports.harness import UNLIMITED, Live, Offer, eventually, running_live
 from tests.transports.sockets import TEXT, BareSocket, frame
 
 _URL = "https://eu.r2.cloudflarestorage.com/ada.webm"
@@ -275,6 +277,27 @@ async def _send_on(socket: BareSocket, data: bytes) -> None:
 async def _is_disconnected(live: Live) -> bool:
     (lag,) = await live.coordinator.feed.lags()
     return not lag.is_connected
+
+
+async def test_a_commit_of_a_newer_version_keeps_nothing_else_from_being_heard() -> None:
+    with capture_logs() as logs:
+        async with running_live() as live:
+            client, _ = await _subscribe(live)
+            offer, other = await live.offer("ada"), await live.offer("bo")
+            await live.join("ada", offer.session_id)
+            await client.wait_record(offer.session_id, 2)
+            last, now = live.commits(offer.session_id)[-1], datetime.now(UTC)
+            actor = {"userId": "mona", "role": "moderator"}
+            for seq, kind in ((3, "hand_raised"), (4, "recording_enabled")):
+                event = {"seq": seq, "type": kind, "at": now, "actor": actor, "data": {}}
+                live.database.events.insert_one({**last, "_id": ObjectId(), "seq": seq, "at": now, "events": [event]})
+            await live.join("bo", other.session_id)
+            for reader in (client, (await _subscribe(live, "new", after="beginning"))[0]):
+                for session_id, seqs in ((offer.session_id, [2, 4]), (other.session_id, [2])):
+                    await reader.wait_record(session_id, seqs[-1])
+                    found = [record["event"] for record in _records(reader)]
+                    assert [event["seq"] for event in found if event["sessionId"] == session_id] == seqs
+    assert [entry["consumer"] for entry in logs if entry["event"] == "session_unreadable"] == ["main", "new"]
 
 
 # Attaching.

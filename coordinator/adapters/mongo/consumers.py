@@ -48,12 +48,13 @@ class MongoConsumers:
         """Make a connection the owner of a known consumer; return that as it is from now on."""
         with unanswered_is_unknown():
             result = await self._consumers.update_one({"_id": name}, {"$set": {"owner": owner}})
-            # Of two claims at once the later one owns it, and both may read so: `advance` tells the other.
             document = await self._consumers.find_one({"_id": name}, _WITHOUT_MARKS) if result.matched_count else None
-        return None if document is None else _read(document)
+        # Whoever claimed it in between is named there now. This claim is told so by whatever it writes.
+        return None if document is None else _read(document | {"owner": owner})
 
-    async def begin(self, consumer: Consumer, *, keep_marks: bool) -> None:
-        """Write a whole consumer; take its marks away unless they are to be kept."""
+    async def begin(self, consumer: Consumer, *, keep_marks: bool) -> bool:
+        """Write a whole consumer unless another connection owns it; take its marks away unless they are to be kept."""
+        if_owned = {"_id": consumer.name, "owner": consumer.owner}
         beginning = {"beginning": ObjectId(), "recent": {}}
         changes = _changes(_fields(consumer), {} if keep_marks else beginning)
         if keep_marks:
@@ -61,11 +62,13 @@ class MongoConsumers:
         with unanswered_is_unknown():
             before = None if keep_marks else await self._consumers.find_one({"_id": consumer.name}, {"beginning": True})
             try:
-                await self._consumers.update_one({"_id": consumer.name}, changes, upsert=True)
-            except DuplicateKeyError:  # somebody else's upsert came between: now it is known
-                await self._consumers.update_one({"_id": consumer.name}, changes, upsert=True)
+                await self._consumers.update_one(if_owned, changes, upsert=True)
+            except DuplicateKeyError:  # it is known, and another's; or an earlier call of its owner came between
+                if not (await self._consumers.update_one(if_owned, changes)).matched_count:
+                    return False
             if before is not None:  # nobody reads these any more
                 await self._marks.delete_many({"consumer": consumer.name, "beginning": before["beginning"]})
+        return True
 
     async def advance(
         self,

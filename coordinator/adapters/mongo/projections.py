@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError
 
 from coordinator.adapters.mongo.client import Collection, Database, Document, unhurried
 from coordinator.adapters.mongo.documents import (
+    ListReader,
     participant_document,
     participant_key,
     read_participant,
@@ -38,6 +39,7 @@ class MongoProjections:
     def __init__(self, database: Database) -> None:
         self._sessions = database.sessions
         self._participants = database.participants
+        self._lists = ListReader("sessions")
 
     async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
         """Write whole documents, each unless the stored one has the same or a higher `seq`; participants first."""
@@ -119,7 +121,7 @@ class MongoProjections:
         """Return a page of the sessions of one slot, or of those that are live."""
         with unanswered_is_unknown():
             documents = await self._sessions.find(_equal(query)).to_list(None)
-        sessions = sorted((read_session(document) for document in documents), key=_place, reverse=True)
+        sessions = sorted(self._lists.read(documents, read_session), key=_place, reverse=True)
         return [item for item in sessions if query.after is None or _place(item) < query.after][: query.limit]
 
     async def live(self) -> Sequence[SessionId]:

@@ -112,6 +112,11 @@ class Acks:
         return len(self._in_flight)
 
     @property
+    def oldest(self) -> Progress | None:
+        """How far the consumer has come once it acks the record that has been in flight for longest."""
+        return next(iter(self._in_flight.values()), None)
+
+    @property
     def is_idle(self) -> bool:
         """Whether everything that was sent is acked, durably."""
         return not self._in_flight and self._next.progress is None and self._writer is None

@@ -5,7 +5,8 @@
     follow      the ring
 
 Whatever goes wrong, it goes on from where it stands; `Delivered` removes what then comes twice and shows what is
-missing, which is read from the journal. Must not know who may subscribe.
+missing, which is read from the journal. A commit that cannot be read is passed over, as it is by the stream: it must
+not keep everything else from being heard. Must not know who may subscribe.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ import msgspec
 
 from coordinator.domain.cursors import START, CatchUpCursor, Cursor, Position, StreamCursor, cursor_text
 from coordinator.domain.feed import FEED_EVENTS
-from coordinator.domain.ids import SessionId
-from coordinator.domain.ledger import SealedEvent
+from coordinator.domain.ids import SessionId, is_object_id
+from coordinator.domain.ledger import SealedEvent, UnknownEventError
 from coordinator.ports.audience import Subscriber
 from coordinator.ports.clock import Clock
 from coordinator.ports.commit_stream import CommitStream, InvalidPositionError, PositionLostError
@@ -37,6 +38,9 @@ IDLE_MOVE_SECONDS = 10.0
 """How often the cursor of a consumer that has had everything is moved on, so that it does not grow too old."""
 _FRESH_SECONDS = 5.0
 """The tail looks about every second; what has not been looked at for so long may be waiting."""
+
+_UNREADABLE = (UnknownEventError, ValueError, TypeError, KeyError, AttributeError)
+"""What the journal raises for a commit that no coordinator of this version wrote."""
 
 _log = get_logger("feed")
 
@@ -115,6 +119,7 @@ class Delivery:
         if isinstance(cursor, CatchUpCursor):
             self._catch_up = _CatchUp(cursor.position, None, consumer.scope, cursor.session_id, cursor.seq)
         self._up_to = consumer.up_to
+        self._unreadable: set[SessionId] = set()
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
         self._is_ended = False
@@ -145,6 +150,11 @@ class Delivery:
             standing = self._standing()
             if standing is not None:
                 self.acks.move_on(standing)
+
+    def up_to(self) -> datetime:
+        """Return since when it has not had everything: as old as its oldest record is, if one is not acked."""
+        standing = self.acks.oldest or self._standing()
+        return self.consumer.up_to if standing is None else standing.up_to
 
     def has_everything(self) -> bool:
         """Tell whether everything is acked, and nothing waits that could be known of."""
@@ -206,7 +216,8 @@ class Delivery:
 
     async def _read_journal(self, catch_up: _CatchUp) -> None:
         if catch_up.scope is None:
-            sessions = sorted([session_id async for session_id in self._sources.journal.session_ids()])
+            known = [session_id async for session_id in self._sources.journal.session_ids()]
+            sessions = sorted(filter(is_object_id, known))  # somebody may have put commits under something else
         else:
             sessions = sorted(catch_up.scope)
         # After a failure it goes on with the session that it was at.
@@ -224,11 +235,31 @@ class Delivery:
 
     async def _read_session(self, catch_up: _CatchUp) -> None:
         position, session_id = catch_up.position, catch_up.session_id
-        while page := await self._sources.journal.events_after(session_id, catch_up.seq, PAGE):
+        while page := await self._events_after(session_id, catch_up.seq):
             self._failures = 0
             is_caught_up = catch_up.scope is None
             await self._send(page, lambda seq: CatchUpCursor(position, session_id, seq), is_caught_up=is_caught_up)
             catch_up.seq = page[-1].event.seq
+
+    async def _events_after(self, session_id: SessionId, after: int) -> Sequence[SealedEvent]:
+        """Return some of a session's next events, without those that cannot be read; none: there are no more."""
+        journal = self._sources.journal
+        try:
+            return await journal.events_after(session_id, after, PAGE)
+        except _UNREADABLE as error:
+            if session_id not in self._unreadable:
+                self._unreadable.add(session_id)
+                _log.error("session_unreadable", consumer=self.consumer.name, session=session_id, error=str(error))
+        while True:
+            # One by one up to where it cannot be read; then on with the commit behind that.
+            try:
+                return await journal.events_after(session_id, after, 1)
+            except _UNREADABLE:
+                stored = [commit.get("seq") for commit in await journal.stored(session_id)]
+                following = [seq for seq in stored if type(seq) is int and seq > after + 1]
+                if not following:
+                    return []
+                after = min(following) - 1
 
     async def _read_back(self) -> Place:
         """Read a stream of its own from where it stands, until it meets the ring; return where it goes on there."""
@@ -270,10 +301,10 @@ class Delivery:
         self._up_to = max(self._up_to, arrival.since)
         had = self._delivered.of(session_id)
         while had < commit.seq - 1:
-            page = await self._sources.journal.events_after(session_id, had, PAGE)
+            page = await self._events_after(session_id, had)
             missing = [sealed for sealed in page if sealed.event.seq < commit.seq]
             if not missing:
-                break  # this session's journal does not reach back so far any more
+                break  # nobody can read it, or this session's journal does not reach back so far any more
             await self._send(missing, lambda seq: StreamCursor(arrival.before, session_id, seq))
             had = missing[-1].event.seq
 

@@ -138,7 +138,8 @@ class Feed:
         Raises:
             InvalidRequestError: `consumer` or `after` is malformed, `after` is of another store, or this connection
                 reads for another consumer already. Nothing has changed.
-            UnavailableError: The database is out of reach. The connection may have to subscribe anew.
+            UnavailableError: The database is out of reach, or another connection came between. This one may have to
+                subscribe anew; it is closed if the other was the newer.
         """
         if _CONSUMER.fullmatch(consumer) is None:
             raise InvalidRequestError(
@@ -170,11 +171,13 @@ class Feed:
 
         Raises:
             InvalidRequestError: `cursor` is malformed, or this connection does not read for any consumer (any more).
-            UnavailableError: The database is out of reach; repeating finds out or does it.
+            UnavailableError: The database is out of reach, and repeating finds out or does it; or the server stops.
         """
         if read_cursor(cursor) is None:
             raise InvalidRequestError("cursor: must be the cursor of a record", field="cursor")
         mine = self._by_connection.get(subscriber.connection_id)
+        if mine is None and self._is_stopped:
+            raise UnavailableError("this server is stopping; subscribe elsewhere")
         if mine is None:
             raise InvalidRequestError("this connection reads for no consumer; subscribe first")
         return await mine[0].acks.ack(cursor)
@@ -217,7 +220,9 @@ class Feed:
             owner = ConnectionId(f"{owner}.{self._moves}")
             self._remove(mine[0])
         known = await self._consumers.claim(name, owner)
+        was_known = known is not None
         is_fresh = known is None or after not in (None, known.cursor)
+        is_ours = True
         if known is None or is_fresh:
             start = start or await self._start_live()
             known = Consumer(
@@ -228,9 +233,11 @@ class Feed:
                 scope=start.scope,
                 up_to=self._clock.now() if known is None else known.up_to,
             )
-            await self._consumers.begin(known, keep_marks=False)
+            is_ours = await self._consumers.begin(known, keep_marks=False)
         if attempt.is_gone or self._is_stopped:
             raise UnavailableError("this connection is being closed")
+        if not is_ours:
+            raise _overtaken(subscriber, name, was_known)
         self._replace(name)
         delivery = Delivery(
             self._sources,
@@ -315,8 +322,7 @@ class Feed:
         older = self._deliveries.get(name)
         if older is not None:
             self._remove(older)
-            older.subscriber.notify("replaced", {"consumer": name})
-            older.subscriber.close("replaced")
+            _close_replaced(older.subscriber, name)
 
     def _give_up(self, delivery: Delivery) -> None:
         self._remove(delivery)
@@ -331,13 +337,33 @@ class Feed:
     def _lag_of(self, consumer: Consumer) -> ConsumerLag:
         delivery = self._deliveries.get(consumer.name)
         has_everything = delivery is not None and delivery.has_everything()
-        behind = (self._clock.now() - consumer.up_to).total_seconds()
+        # What is stored may be some seconds old while it had everything.
+        up_to = consumer.up_to if delivery is None else max(consumer.up_to, delivery.up_to())
+        behind = (self._clock.now() - up_to).total_seconds()
         return ConsumerLag(
             name=consumer.name,
             seconds=0.0 if has_everything else max(0.0, behind),
             unacked=0 if delivery is None else delivery.acks.unacked,
             is_connected=delivery is not None,
         )
+
+
+def _close_replaced(subscriber: Subscriber, name: str) -> None:
+    """Tell a connection that a newer one reads for its consumer, and close it."""
+    subscriber.notify("replaced", {"consumer": name})
+    subscriber.close("replaced")
+
+
+def _overtaken(subscriber: Subscriber, name: str, was_claimed: bool) -> UnavailableError:
+    """Return the refusal for a connection that was about to subscribe when one on another node did.
+
+    If it had claimed the consumer, the other claimed it later: this one is replaced. If nobody knew the consumer,
+    nobody can say who came later: it may try again, and then is the newer.
+    """
+    if was_claimed:
+        _close_replaced(subscriber, name)
+        return UnavailableError(f"a newer connection reads for {name}")
+    return UnavailableError(f"another connection has just subscribed for {name}; subscribe again")
 
 
 def _read_after(after: str | None) -> Cursor | str | None:

@@ -158,14 +158,19 @@ class Outbox:
             transport.abort()
         await self._socket.close(wait=False, abort=True)  # all there is to do for a client that polls
 
-    async def close(self, reason: str | None = None) -> None:
-        """Close the connection once everything sent so far has gone out."""
+    async def close(self, reason: str | None = None, *, in_silence: bool = False) -> None:
+        """Close the connection once everything sent so far has gone out.
+
+        A client that is told goodbye takes it for final where its library does (python-socketio never reconnects then).
+        With `in_silence` its WebSocket just ends, after which every library comes back.
+        """
         if not self._socket.upgraded and not self._socket.closed:
             # A client that polls gets nothing more once it is closed, and reads what comes with the close too late.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_POLL_SECONDS):
                     await self._socket.queue.join()
-        await self._socket.close(wait=False, reason=reason)
+        # Without the word, a poll would end in an answer that no client understands.
+        await self._socket.close(wait=False, abort=in_silence and self._socket.upgraded, reason=reason)
 
 
 def frame(text: str) -> engineio.packet.Packet:
@@ -255,7 +260,8 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def close_all(self) -> None:
         """Close every client in the way that makes it come back (to another node, or to this one restarted)."""
-        await asyncio.gather(*(self.close_engine(engine_id) for engine_id in list(self.eio.sockets)))
+        sockets = list(self.eio.sockets.values())
+        await asyncio.gather(*(Outbox(engine_socket).close(in_silence=True) for engine_socket in sockets))
         await self.shutdown()
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
