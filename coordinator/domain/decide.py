@@ -304,15 +304,19 @@ def _set_recording(decision: Decision, state: SessionState, command: SetRecordin
 def _attach(decision: Decision, state: SessionState, command: AttachRecording) -> None:
     participant = state.participants.get(command.user_id)
     if participant is None:
-        raise RecordingNotPermittedError(f"{command.user_id} was never in this session")
+        raise RecordingNotPermittedError(f"userId: {command.user_id} was never in this session", field="userId")
     if is_pseudonym(command.user_id):
-        raise RecordingNotPermittedError(f"{command.user_id} was erased")
+        raise RecordingNotPermittedError(f"userId: {command.user_id} was erased", field="userId")
     if any(known.user_id == command.user_id and known.url == command.url for known in state.recordings):
         return
     start_time = command.start_time.replace(microsecond=command.start_time.microsecond // 1000 * 1000)
     # An interval that lasts has no end yet, but what is still to come is not inside it.
     if start_time > decision.now or not any(interval.contains(start_time) for interval in participant.recordable):
-        raise RecordingNotPermittedError(f"{command.user_id} could not be recorded at that startTime")
+        raise RecordingNotPermittedError(
+            f"startTime: {command.user_id} could not be recorded then; it must lie between a recording_permitted of "
+            "that user, which it may equal, and the recording_withdrawn that follows",
+            field="startTime",
+        )
     decision.say(command.actor, RecordingAttached(user_id=command.user_id, url=command.url, start_time=start_time))
 
 

@@ -87,7 +87,8 @@ class Recordings:
                 "url: must be an https URL with a plain host name and without user or password", field="url"
             )
         if not any(host == allowed or host.endswith(f".{allowed}") for allowed in self._allowed_hosts):
-            raise RecordingNotPermittedError(f"url: recordings must not lie on {host[:100]}", field="url")
+            allowed = ", ".join(self._allowed_hosts)
+            raise RecordingNotPermittedError(f"url: must lie on {allowed}, not on {host[:100]}", field="url")
 
 
 def _host_of(url: str) -> str | None:

@@ -41,15 +41,19 @@ def names_user(event: Stored, user: UserId) -> bool:
 
 
 def secrets_of(log: Sequence[Stored], user: UserId) -> set[str]:
-    """What must be nowhere once a user is erased: the id, the salts, and what was said of the user."""
+    """What must be nowhere once a user is erased: the id, the salts, and what was said of nobody but the user."""
     found = {str(user)}
-    for event in (event for commit in log for event in commit["events"] if names_user(event, user)):
+    said: set[str] = set()
+    of_others: set[str] = set()
+    for event in (event for commit in log for event in commit["events"]):
         owner = event["data"].get("userId") if event["type"] == "participant_joined" else event["actor"]["userId"]
         if owner == user and "salt" in event:
             found.add(event["salt"])
         if event["data"].get("userId") == user:
-            found |= {event["data"][name] for name in ("url", "message") if name in event["data"]}
-    return found
+            said |= {event["data"][name] for name in ("url", "message") if name in event["data"]}
+        else:
+            of_others |= {text for _, text in texts(event)}
+    return found | {text for text in said if not any(text in other for other in of_others)}
 
 
 def erased(story_commits: Sequence[list[Event]], user: UserId, *, looks: int = 1000) -> list[Commit]:

@@ -218,6 +218,7 @@ _ROWS = [
         409,
         "recording_not_permitted",
         _with("attachRecording", body={"userId": "zoe", "url": RECORDED, "startTime": "2030-01-01T00:00:00Z"}),
+        "userId",
     ),
 ]
 

@@ -80,10 +80,10 @@ async def test_what_must_not_be_recorded_is_refused(api: HttpApi) -> None:
     body = {"userId": "ada", "url": RECORDED, "startTime": moment(api.world)}
     before = api.stored()
     for wrong, field in (
-        ({"userId": "zoe"}, None),
-        ({"startTime": moment(api.world, seconds=1)}, None),
-        ({"startTime": moment(api.world, days=-1)}, None),
-        ({"startTime": "0001-01-01T00:00:00+23:59"}, None),
+        ({"userId": "zoe"}, "userId"),
+        ({"startTime": moment(api.world, seconds=1)}, "startTime"),
+        ({"startTime": moment(api.world, days=-1)}, "startTime"),
+        ({"startTime": "0001-01-01T00:00:00+23:59"}, "startTime"),
         ({"url": "https://example.org/ada.webm"}, "url"),
         ({"url": "https://user:word@eu.r2.cloudflarestorage.com/ada.webm"}, "url"),
     ):

@@ -144,10 +144,10 @@ _ROWS: list[tuple[str, str, str | None]] = [
         for name in ("mute", "remove")
         for user in ("cy", "nobody", "mona", "😀\x00")
     ),
-    (_with("attach_recording", userId="nobody"), "recording_not_permitted", None),
+    (_with("attach_recording", userId="nobody"), "recording_not_permitted", "userId"),
     (_with("attach_recording", url="https://evil.example/a"), "recording_not_permitted", "url"),
     (_with("attach_recording", url='https://r2.cloudflarestorage.com/"'), "recording_not_permitted", "url"),
-    (_with("attach_recording"), "recording_not_permitted", None),
+    (_with("attach_recording"), "recording_not_permitted", "startTime"),
     (_event("subscribe", {"consumer": "other"}), _INVALID, "consumer"),  # this connection reads for another already
     (_event("subscribe", {"consumer": "main", "after": "s.bm9uZQ"}), _INVALID, "after"),
     # Not JSON, or too large.
