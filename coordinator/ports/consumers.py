@@ -41,8 +41,8 @@ class Consumers(Protocol):
     async def claim(self, name: str, owner: ConnectionId) -> Consumer | None:
         """Make a connection the owner of a known consumer; return that as it is from now on. None: it is not known."""
 
-    async def begin(self, consumer: Consumer, *, keep_marks: bool) -> bool:
-        """Write a whole consumer, and take its marks away unless they are to be kept.
+    async def begin(self, consumer: Consumer) -> bool:
+        """Write a whole consumer, and take its marks away.
 
         Gone are then also those that a slow `advance` of an earlier owner has yet to write. A known consumer is
         written only while `consumer.owner` owns it: of two connections, the one whose `claim` came later keeps it,

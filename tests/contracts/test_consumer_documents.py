@@ -104,7 +104,7 @@ def refuse_changes(raw: Raw) -> None:
 
 
 async def test_what_fits_into_the_document_is_written_nowhere_else(here: MongoConsumers, raw: Raw) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     sessions = new_sessions(ROOM)
     for seq in (1, 2):
         assert await advance(here, dict.fromkeys(sessions, seq))
@@ -114,7 +114,7 @@ async def test_what_fits_into_the_document_is_written_nowhere_else(here: MongoCo
 
 async def test_as_many_as_may_be_unacked_fit(database: Database, raw: Raw) -> None:
     consumers, sessions = MongoConsumers(database), new_sessions(RECENT_MARKS)
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     assert await advance(consumers, dict.fromkeys(sessions, 1))
     assert put_away(raw) == {}
     assert await advance(consumers, {new_session_id(): 1})
@@ -123,7 +123,7 @@ async def test_as_many_as_may_be_unacked_fit(database: Database, raw: Raw) -> No
 
 
 async def test_those_that_have_not_moved_for_longest_are_put_away(here: MongoConsumers, raw: Raw) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     sessions = new_sessions(ROOM)
     assert await advance(here, dict.fromkeys(sessions, 1))
     assert await advance(here, {sessions[0]: 2})
@@ -136,7 +136,7 @@ async def test_those_that_have_not_moved_for_longest_are_put_away(here: MongoCon
 
 
 async def test_more_than_fit_at_all_are_put_away_at_once(here: MongoConsumers, raw: Raw) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     marks = {session_id: number for number, session_id in enumerate(new_sessions(100))}
     assert await advance(here, marks)
     assert (len(recent(raw)), len(put_away(raw))) == (STAYING, 100 - STAYING)
@@ -144,7 +144,7 @@ async def test_more_than_fit_at_all_are_put_away_at_once(here: MongoConsumers, r
 
 
 async def test_the_higher_of_two_marks_holds_wherever_it_stands(here: MongoConsumers, raw: Raw) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     one, two = new_sessions(2)
     assert await advance(here, {one: 5, two: 5})
     assert await advance(here, dict.fromkeys(new_sessions(ROOM), 1))
@@ -161,7 +161,7 @@ async def test_the_higher_of_two_marks_holds_wherever_it_stands(here: MongoConsu
 async def test_a_crash_after_marks_were_put_away_and_before_they_were_taken_out_loses_none(
     here: MongoConsumers, there: MongoConsumers, database: Database, raw: Raw
 ) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     sessions, more = new_sessions(ROOM), new_sessions(3)
     before = dict.fromkeys(sessions, 1)
     assert await advance(here, before)
@@ -185,7 +185,7 @@ async def test_a_crash_after_marks_were_put_away_and_before_they_were_taken_out_
 
 
 async def test_two_nodes_that_take_turns_keep_all_marks(here: MongoConsumers, there: MongoConsumers, raw: Raw) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     expected: dict[SessionId, int] = {}
     lasting = new_sessions(3)
     for turn in range(1, 13):
@@ -205,7 +205,7 @@ async def test_two_nodes_that_take_turns_keep_all_marks(here: MongoConsumers, th
 async def test_an_owner_that_is_too_late_takes_nothing_from_the_next(
     here: MongoConsumers, there: MongoConsumers
 ) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     expected: dict[SessionId, int] = {}
     for turn in range(1, 16):
         late, newer = dict.fromkeys(new_sessions(5), turn), dict.fromkeys(new_sessions(5), turn)
@@ -229,7 +229,7 @@ async def test_an_owner_that_is_too_late_takes_nothing_from_the_next(
 async def test_an_owner_that_loses_the_consumer_before_it_writes_moves_nothing(
     slow: MongoConsumers, interloper: Interloper, raw: Raw, count: int
 ) -> None:
-    await slow.begin(consumer(), keep_marks=False)
+    await slow.begin(consumer())
     before = dict.fromkeys(new_sessions(ROOM), 1)
     assert await advance(slow, before)
     interloper.meanwhile = lambda: raw["consumers"].update_one({}, {"$set": {"owner": OTHER_OWNER}})
@@ -244,7 +244,7 @@ async def test_an_owner_that_loses_the_consumer_before_it_writes_moves_nothing(
 async def test_marks_that_others_write_meanwhile_stay(
     slow: MongoConsumers, interloper: Interloper, raw: Raw, count: int
 ) -> None:
-    await slow.begin(consumer(), keep_marks=False)
+    await slow.begin(consumer())
     early, late, new = *new_sessions(2), dict.fromkeys(new_sessions(count), 1)
     assert await advance(slow, {early: 1})
     change = {"$set": {f"recent.{early}": 2, f"recent.{late}": 2}}
@@ -258,7 +258,7 @@ async def test_marks_that_others_write_meanwhile_stay(
 async def test_what_is_written_after_a_new_beginning_has_its_marks(
     slow: MongoConsumers, interloper: Interloper, raw: Raw, count: int
 ) -> None:
-    await slow.begin(consumer(), keep_marks=False)
+    await slow.begin(consumer())
     new = dict.fromkeys(new_sessions(count), 1)
     interloper.meanwhile = lambda: raw["consumers"].update_one({}, {"$set": {"beginning": ObjectId()}})
     assert await advance(slow, new)
@@ -269,11 +269,11 @@ async def test_what_is_written_after_a_new_beginning_has_its_marks(
 async def test_beginning_anew_while_marks_are_put_away_leaves_none(here: MongoConsumers, there: MongoConsumers) -> None:
     async def begin_anew() -> bool:
         await there.claim("recorder", OTHER_OWNER)
-        return await there.begin(consumer(owner=OTHER_OWNER), keep_marks=False)
+        return await there.begin(consumer(owner=OTHER_OWNER))
 
     for _ in range(10):
         await here.claim("recorder", OWNER)
-        assert await here.begin(consumer(), keep_marks=False)
+        assert await here.begin(consumer())
         assert await advance(here, dict.fromkeys(new_sessions(ROOM), 1))
         _, did = await asyncio.gather(advance(here, dict.fromkeys(new_sessions(ROOM), 2)), begin_anew())
         assert did
@@ -281,8 +281,8 @@ async def test_beginning_anew_while_marks_are_put_away_leaves_none(here: MongoCo
 
 
 async def test_sessions_that_are_gone_are_taken_from_both_places(here: MongoConsumers, raw: Raw) -> None:
-    await here.begin(consumer("another"), keep_marks=False)
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer("another"))
+    await here.begin(consumer())
     sessions = new_sessions(ROOM + 1)
     assert await advance(here, dict.fromkeys(sessions, 1))
     assert await advance(here, {sessions[0]: 2})  # now it stands in both
@@ -301,7 +301,7 @@ async def test_sessions_that_are_gone_are_taken_from_both_places(here: MongoCons
 async def test_a_session_that_is_forgotten_while_marks_are_written_takes_no_other_with_it(
     here: MongoConsumers, there: MongoConsumers
 ) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     for _ in range(15):
         gone, *sessions = new_sessions(4)
         assert await advance(here, dict.fromkeys([gone, *sessions], 1))
@@ -311,7 +311,7 @@ async def test_a_session_that_is_forgotten_while_marks_are_written_takes_no_othe
 
 
 async def test_what_is_forgotten_leaves_nothing(here: MongoConsumers, raw: Raw) -> None:
-    await here.begin(consumer(), keep_marks=False)
+    await here.begin(consumer())
     assert await advance(here, dict.fromkeys(new_sessions(3 * ROOM), 1))
     assert await here.forget("recorder")
     assert (raw["consumers"].count_documents({}), raw["marks"].count_documents({})) == (0, 0)

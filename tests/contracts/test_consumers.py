@@ -43,12 +43,12 @@ async def test_nobody_is_known_at_first(consumers: Consumers) -> None:
 
 
 @pytest.mark.parametrize("scope", [None, (), (ONE, THREE)])
-@pytest.mark.parametrize("keep_marks", [True, False])
+@pytest.mark.parametrize("is_exact", [True, False])
 async def test_a_consumer_is_kept_as_it_began(
-    consumers: Consumers, scope: tuple[SessionId, ...] | None, keep_marks: bool
+    consumers: Consumers, scope: tuple[SessionId, ...] | None, is_exact: bool
 ) -> None:
-    begun = consumer(scope=scope, is_exact=keep_marks)
-    assert await consumers.begin(begun, keep_marks=keep_marks) is True
+    begun = consumer(scope=scope, is_exact=is_exact)
+    assert await consumers.begin(begun) is True
     assert list(await consumers.all()) == [begun]
     assert await consumers.claim("recorder", OTHER_OWNER) == replace(begun, owner=OTHER_OWNER)
     assert list(await consumers.all()) == [replace(begun, owner=OTHER_OWNER)]
@@ -59,26 +59,25 @@ async def test_a_consumer_is_kept_as_it_began(
 async def test_beginning_again_writes_all_of_it(
     consumers: Consumers, before: tuple[SessionId, ...] | None, after: tuple[SessionId, ...] | None
 ) -> None:
-    await consumers.begin(consumer(scope=before), keep_marks=False)
+    await consumers.begin(consumer(scope=before))
     again = consumer(cursor="s.other", is_exact=False, scope=after, up_to=LATER)
-    assert await consumers.begin(again, keep_marks=True) is True
+    assert await consumers.begin(again) is True
     assert list(await consumers.all()) == [again]
-    assert await consumers.begin(consumer(scope=before), keep_marks=False) is True
+    assert await consumers.begin(consumer(scope=before)) is True
     assert list(await consumers.all()) == [consumer(scope=before)]
 
 
-@pytest.mark.parametrize("keep_marks", [True, False])
-async def test_whoever_does_not_own_a_known_consumer_does_not_begin_it(consumers: Consumers, keep_marks: bool) -> None:
+async def test_whoever_does_not_own_a_known_consumer_does_not_begin_it(consumers: Consumers) -> None:
     """Of two who claim, the later has it, also if the earlier is so slow that its `begin` comes last."""
     begun = consumer(owner=OTHER_OWNER, scope=(ONE,))
     late = consumer(cursor="s.late", is_exact=False, up_to=LATER)
-    assert await consumers.begin(begun, keep_marks=False) is True
+    assert await consumers.begin(begun) is True
     assert await advance(consumers, MARKS, owner=OTHER_OWNER) is True
     (before,) = await consumers.all()
-    assert await consumers.begin(late, keep_marks=keep_marks) is False
+    assert await consumers.begin(late) is False
     assert await consumers.claim("recorder", OWNER) is not None
     assert await consumers.claim("recorder", OTHER_OWNER) is not None
-    assert await consumers.begin(late, keep_marks=keep_marks) is False
+    assert await consumers.begin(late) is False
     assert list(await consumers.all()) == [before]
     assert await consumers.marks("recorder") == MARKS
     assert await advance(consumers, {ONE: 4}, owner=OTHER_OWNER) is True
@@ -86,24 +85,24 @@ async def test_whoever_does_not_own_a_known_consumer_does_not_begin_it(consumers
 
 
 async def test_a_consumer_that_was_forgotten_after_a_claim_begins(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     await consumers.claim("recorder", OTHER_OWNER)
     await consumers.forget("recorder")
     begun = consumer(owner=OTHER_OWNER)
-    assert await consumers.begin(begun, keep_marks=False) is True
+    assert await consumers.begin(begun) is True
     assert list(await consumers.all()) == [begun]
 
 
 async def test_consumers_are_told_by_name(consumers: Consumers) -> None:
     names = ["b", "recorder", "a", "B", "a-b", "a.b", "_", "0"]
     for name in names:
-        await consumers.begin(consumer(name), keep_marks=False)
+        await consumers.begin(consumer(name))
     assert [item.name for item in await consumers.all()] == sorted(names)
 
 
 async def test_the_newest_owner_owns(consumers: Consumers) -> None:
-    await consumers.begin(consumer("a"), keep_marks=False)
-    await consumers.begin(consumer("b", owner=OTHER_OWNER), keep_marks=False)
+    await consumers.begin(consumer("a"))
+    await consumers.begin(consumer("b", owner=OTHER_OWNER))
     assert await consumers.owners(["a", "b", "nobody"]) == {"a": OWNER, "b": OTHER_OWNER}
     assert await consumers.owners(["b"]) == {"b": OTHER_OWNER}
     assert await consumers.owners([]) == {}
@@ -116,7 +115,7 @@ async def test_the_newest_owner_owns(consumers: Consumers) -> None:
 
 
 async def test_of_many_who_claim_at_once_one_owns(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     claimants = [ConnectionId(f"node-{number}") for number in range(20)]
     claimed = await asyncio.gather(*(consumers.claim("recorder", owner) for owner in claimants))
     assert [item.owner for item in claimed if item is not None] == claimants, "nobody passes as another"
@@ -127,7 +126,7 @@ async def test_of_many_who_claim_at_once_one_owns(consumers: Consumers) -> None:
 
 async def test_advancing_moves_cursor_time_and_marks(consumers: Consumers) -> None:
     begun = consumer(scope=(ONE, TWO))
-    await consumers.begin(begun, keep_marks=False)
+    await consumers.begin(begun)
     assert await advance(consumers, MARKS) is True
     assert list(await consumers.all()) == [replace(begun, cursor="s.next", up_to=LATER)]
     assert await consumers.marks("recorder") == MARKS
@@ -139,14 +138,14 @@ async def test_advancing_moves_cursor_time_and_marks(consumers: Consumers) -> No
 
 
 async def test_advancing_without_marks_moves_the_cursor(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     assert await advance(consumers, {}) is True
     assert [item.cursor for item in await consumers.all()] == ["s.next"]
 
 
 async def test_who_has_caught_up_has_no_scope(consumers: Consumers) -> None:
-    await consumers.begin(consumer("a", scope=(ONE,)), keep_marks=False)
-    await consumers.begin(consumer("b", scope=None), keep_marks=False)
+    await consumers.begin(consumer("a", scope=(ONE,)))
+    await consumers.begin(consumer("b", scope=None))
     for name in ("a", "b"):
         assert await advance(consumers, {}, name=name, is_caught_up=True) is True
     assert [item.scope for item in await consumers.all()] == [None, None]
@@ -154,7 +153,7 @@ async def test_who_has_caught_up_has_no_scope(consumers: Consumers) -> None:
 
 async def test_whoever_does_not_own_it_moves_nothing(consumers: Consumers) -> None:
     begun = consumer(scope=(ONE,))
-    await consumers.begin(begun, keep_marks=False)
+    await consumers.begin(begun)
     assert await advance(consumers, MARKS, owner=OTHER_OWNER, is_caught_up=True) is False
     assert await advance(consumers, MARKS, name="another") is False
     assert list(await consumers.all()) == [begun]
@@ -162,7 +161,7 @@ async def test_whoever_does_not_own_it_moves_nothing(consumers: Consumers) -> No
 
 
 async def test_a_late_or_repeated_advance_takes_no_mark_back(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     await advance(consumers, {ONE: 5, TWO: 5})
     for marks in ({ONE: 5}, {ONE: 4, TWO: 6}):
         assert await advance(consumers, marks) is True
@@ -170,7 +169,7 @@ async def test_a_late_or_repeated_advance_takes_no_mark_back(consumers: Consumer
 
 
 async def test_advances_at_once_keep_the_highest_marks(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     sessions = [new_session_id() for _ in range(10)]
     steps = [dict.fromkeys(sessions, number) for number in range(1, 9)]
     assert all(await asyncio.gather(*(advance(consumers, marks) for marks in steps)))
@@ -178,7 +177,7 @@ async def test_advances_at_once_keep_the_highest_marks(consumers: Consumers) -> 
 
 
 async def test_marks_can_be_asked_for_by_session(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     sessions = [new_session_id() for _ in range(300)]
     marks = {session_id: number for number, session_id in enumerate(sessions)}
     await advance(consumers, marks)
@@ -190,7 +189,7 @@ async def test_marks_can_be_asked_for_by_session(consumers: Consumers) -> None:
 
 
 async def test_marks_of_very_many_sessions_stay_however_they_come(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     sessions = [new_session_id() for _ in range(700)]
     assert await advance(consumers, dict.fromkeys(sessions[:400], 1))
     for first in range(350, 700, 50):
@@ -201,26 +200,25 @@ async def test_marks_of_very_many_sessions_stay_however_they_come(consumers: Con
         sessions[1]: 1,
         sessions[-2]: 2,
     }
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     assert await consumers.marks("recorder") == {}
 
 
 async def test_each_consumer_has_its_own_marks(consumers: Consumers) -> None:
     for name, marks in (("a", {ONE: 1}), ("b", {ONE: 2, TWO: 2})):
-        await consumers.begin(consumer(name), keep_marks=False)
+        await consumers.begin(consumer(name))
         await advance(consumers, marks, name=name)
     assert await consumers.marks("a") == {ONE: 1}
-    await consumers.begin(consumer("a"), keep_marks=False)
+    await consumers.begin(consumer("a"))
     assert await consumers.marks("a") == {}
     assert await consumers.marks("b") == {ONE: 2, TWO: 2}
 
 
-async def test_marks_are_kept_or_taken_away(consumers: Consumers) -> None:
-    await consumers.begin(consumer(), keep_marks=True)
+async def test_a_beginning_takes_the_marks_away(consumers: Consumers) -> None:
+    await consumers.begin(consumer())
     await advance(consumers, MARKS)
-    await consumers.begin(consumer(cursor="s.other"), keep_marks=True)
     assert await consumers.marks("recorder") == MARKS
-    await consumers.begin(consumer(is_exact=False), keep_marks=False)
+    await consumers.begin(consumer(is_exact=False))
     assert await consumers.marks("recorder") == {}
     assert await consumers.marks("recorder", [ONE]) == {}
     await advance(consumers, {ONE: 1})
@@ -229,7 +227,7 @@ async def test_marks_are_kept_or_taken_away(consumers: Consumers) -> None:
 
 async def test_what_is_forgotten_is_not_known_and_has_no_marks(consumers: Consumers) -> None:
     for name in ("a", "b"):
-        await consumers.begin(consumer(name), keep_marks=False)
+        await consumers.begin(consumer(name))
         await advance(consumers, MARKS, name=name)
     assert await consumers.forget("a") is True
     assert await consumers.forget("a") is False
@@ -237,14 +235,14 @@ async def test_what_is_forgotten_is_not_known_and_has_no_marks(consumers: Consum
     assert await consumers.claim("a", OWNER) is None
     assert await advance(consumers, MARKS, name="a") is False
     assert await consumers.marks("a") == {}
-    await consumers.begin(consumer("a"), keep_marks=True)
+    await consumers.begin(consumer("a"))
     assert await consumers.marks("a") == {}
     assert await consumers.marks("b") == MARKS
 
 
 async def test_marks_of_sessions_that_are_gone_are_taken_from_everyone(consumers: Consumers) -> None:
     for name in ("a", "b"):
-        await consumers.begin(consumer(name), keep_marks=False)
+        await consumers.begin(consumer(name))
         await advance(consumers, {ONE: 1, TWO: 2, THREE: 3}, name=name)
     await consumers.forget_sessions({ONE, THREE, new_session_id()})
     for name in ("a", "b"):
@@ -253,7 +251,7 @@ async def test_marks_of_sessions_that_are_gone_are_taken_from_everyone(consumers
 
 async def test_beginning_at_once_leaves_one_of_them(consumers: Consumers) -> None:
     begun = [consumer(owner=ConnectionId(f"node-{number}"), cursor=f"s.{number}") for number in range(20)]
-    did = await asyncio.gather(*(consumers.begin(item, keep_marks=False) for item in begun))
+    did = await asyncio.gather(*(consumers.begin(item) for item in begun))
     (kept,) = await consumers.all()
     assert [item for item, done in zip(begun, did, strict=True) if done] == [kept]
     assert await advance(consumers, MARKS, owner=kept.owner) is True
@@ -263,11 +261,11 @@ async def test_beginning_at_once_leaves_one_of_them(consumers: Consumers) -> Non
 async def test_a_slow_advance_of_an_earlier_owner_brings_no_marks_back(consumers: Consumers) -> None:
     async def take_over(again: Consumer) -> bool:
         await consumers.claim("recorder", OTHER_OWNER)
-        return await consumers.begin(again, keep_marks=False)
+        return await consumers.begin(again)
 
     for number in range(20):
         await consumers.claim("recorder", OWNER)
-        assert await consumers.begin(consumer(), keep_marks=False) is True
+        assert await consumers.begin(consumer()) is True
         again = consumer(owner=OTHER_OWNER, cursor=f"c.{number}")
         _, did = await asyncio.gather(advance(consumers, MARKS), take_over(again))
         assert did

@@ -114,8 +114,7 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "release": lambda database: MongoReplies(database).release("key"),
     "open": lambda database: MongoCommitStream(database).open(),
     "claim": lambda database: MongoConsumers(database).claim("recorder", OWNER),
-    "begin": lambda database: MongoConsumers(database).begin(consumer(), keep_marks=False),
-    "begin with marks": lambda database: MongoConsumers(database).begin(consumer(), keep_marks=True),
+    "begin": lambda database: MongoConsumers(database).begin(consumer()),
     "advance": lambda database: MongoConsumers(database).advance(
         "recorder", OWNER, cursor="s.p", marks={new_session_id(): 1}, up_to=NOON, is_caught_up=True
     ),

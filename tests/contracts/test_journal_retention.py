@@ -207,7 +207,7 @@ async def test_retention_takes_away_what_is_too_old_and_nothing_else(database: D
     old, young = await write(journal, NOON - 60 * DAY - MOMENT), await write(journal, NOON - 60 * DAY)
     for session_id in (old, young):
         await projections.write([], [participant(session_id, ANNA)])
-    await consumers.begin(consumer(), keep_marks=False)
+    await consumers.begin(consumer())
     marks = {old: 6, young: 6}
     assert await consumers.advance(consumer().name, OWNER, cursor="s.p", marks=marks, up_to=NOON, is_caught_up=True)
     await sweeper.sweep()

@@ -58,7 +58,7 @@ async def test_consumers_lists_them_and_forgets_one(server: ServerProcess) -> No
             consumer = Consumer(
                 name=name, owner=GONE, cursor=cursor_text(cursor), is_exact=True, scope=None, up_to=up_to
             )
-            await consumers.begin(consumer, keep_marks=False)
+            await consumers.begin(consumer)
     code, out, _ = await run("consumers", *beside, variables=SIGNED)
     audit, recorder = out.splitlines()
     assert code == 0

@@ -46,7 +46,7 @@ class Attic:
             begun = Consumer(
                 name="recorder", owner=OWNER, cursor="s.p", is_exact=True, scope=None, up_to=self.world.clock.now()
             )
-            await self.consumers.begin(begun, keep_marks=False)
+            await self.consumers.begin(begun)
         await self.consumers.advance(
             "recorder",
             OWNER,

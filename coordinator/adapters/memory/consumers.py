@@ -27,14 +27,13 @@ class MemoryConsumers:
         self._consumers[name] = replace(known, owner=owner)
         return self._consumers[name]
 
-    async def begin(self, consumer: Consumer, *, keep_marks: bool) -> bool:
-        """Write a whole consumer unless another connection owns it; take its marks away unless they are to be kept."""
+    async def begin(self, consumer: Consumer) -> bool:
+        """Write a whole consumer, and take its marks away, unless another connection owns it."""
         await asyncio.sleep(0)
         known = self._consumers.get(consumer.name)
         if known is not None and known.owner != consumer.owner:
             return False
-        if not keep_marks:
-            self._marks.pop(consumer.name, None)
+        self._marks.pop(consumer.name, None)
         self._consumers[consumer.name] = consumer
         return True
 

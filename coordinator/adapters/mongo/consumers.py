@@ -52,15 +52,12 @@ class MongoConsumers:
         # Whoever claimed it in between is named there now. This claim is told so by whatever it writes.
         return None if document is None else _read(document | {"owner": owner})
 
-    async def begin(self, consumer: Consumer, *, keep_marks: bool) -> bool:
-        """Write a whole consumer unless another connection owns it; take its marks away unless they are to be kept."""
+    async def begin(self, consumer: Consumer) -> bool:
+        """Write a whole consumer, and take its marks away, unless another connection owns it."""
         if_owned = {"_id": consumer.name, "owner": consumer.owner}
-        beginning = {"beginning": ObjectId(), "recent": {}}
-        changes = _changes(_fields(consumer), {} if keep_marks else beginning)
-        if keep_marks:
-            changes["$setOnInsert"] = beginning
+        changes = _changes(_fields(consumer), {"beginning": ObjectId(), "recent": {}})
         with unanswered_is_unknown():
-            before = None if keep_marks else await self._consumers.find_one({"_id": consumer.name}, {"beginning": True})
+            before = await self._consumers.find_one({"_id": consumer.name}, {"beginning": True})
             try:
                 await self._consumers.update_one(if_owned, changes, upsert=True)
             except DuplicateKeyError:  # it is known, and another's; or an earlier call of its owner came between

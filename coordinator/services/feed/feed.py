@@ -233,7 +233,7 @@ class Feed:
                 scope=start.scope,
                 up_to=self._clock.now() if known is None else known.up_to,
             )
-            is_ours = await self._consumers.begin(known, keep_marks=False)
+            is_ours = await self._consumers.begin(known)
         if attempt.is_gone or self._is_stopped:
             raise UnavailableError("this connection is being closed")
         if not is_ours:
