@@ -7,7 +7,7 @@ runs the whole as a process until it is told to stop.
 import asyncio
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,11 @@ from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.projections import MongoProjections
 from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import prepare
+from coordinator.adapters.no_bus import NoBus
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.ids import NodeId
 from coordinator.ports.bookings import Bookings
+from coordinator.ports.bus import Bus
 from coordinator.ports.catalog import Catalog
 from coordinator.ports.clock import Clock
 from coordinator.ports.commit_stream import CommitStream
@@ -44,8 +46,10 @@ from coordinator.services.background import BackgroundTasks, every
 from coordinator.services.booking import Booking
 from coordinator.services.consents import Consents
 from coordinator.services.feed import Feed
+from coordinator.services.following import LOOK_SECONDS, Following
 from coordinator.services.measures import participants_present
 from coordinator.services.moderation import Moderation
+from coordinator.services.neighbours import BEATS_PER_TIMEOUT, LOOKS_PER_TIMEOUT, Neighbours
 from coordinator.services.occurrences import Occurrences
 from coordinator.services.offering import Offering
 from coordinator.services.openings import Openings, SessionRules
@@ -93,6 +97,7 @@ class Ports:
     """Everything from the outside world that one coordinator works with."""
 
     journal: Journal
+    bus: Bus
     projections: Projections
     catalog: Catalog
     bookings: Bookings
@@ -125,8 +130,11 @@ class Coordinator:
             self._errands,
             settings.limits.pending_commands,
         )
+        self._neighbours = Neighbours(self.node, ports.liveness, ports.clock, settings.session.node_timeout_seconds)
+        self._following = Following(self.rooms, ports.bus, ports.projections, self._neighbours, ports.clock)
         self.participation = Participation(
             self.rooms,
+            self._following,
             ports.journal,
             ports.bookings,
             ports.clock,
@@ -147,13 +155,7 @@ class Coordinator:
             ports.catalog, ports.bookings, self.rooms, ports.clock, ports.ids, _rules(settings), self.settlement
         )
         self.recovery = Recovery(
-            self.node,
-            self.rooms,
-            ports.projections,
-            ports.liveness,
-            ports.clock,
-            settings.session.node_timeout_seconds,
-            self.settlement,
+            self._neighbours, self.rooms, ports.projections, self._following, ports.clock, self.settlement
         )
         self.reader = Reader(self.rooms, ports.journal, ports.projections, ports.bookings)
         self.occurrences = Occurrences(ports.catalog, ports.bookings, self.settlement, ports.clock)
@@ -192,10 +194,15 @@ class Coordinator:
             replies=ports.replies,
             clock=ports.clock,
             ids=ports.ids,
-            checks={"database": ports.liveness.heartbeats},
+            checks=self._needed(),
             body_bytes=self.settings.limits.message_bytes,
             metrics=self._make_metrics(),
         )
+
+    def _needed(self) -> dict[str, Callable[[], Awaitable[object]]]:
+        """Return what requests cannot be answered without, by name."""
+        needed: dict[str, Callable[[], Awaitable[object]]] = {"database": self.ports.liveness.heartbeats}
+        return needed if self.settings.redis.url is None else {**needed, "bus": self.ports.bus.ping}
 
     def _make_metrics(self) -> Metrics:
         counts = self.rooms.counts
@@ -246,11 +253,14 @@ class Coordinator:
         clock = self.ports.clock
         self._loops.start(self.rooms.write(), "group commit")
         self._loops.start(self._projector.run(), "projections")
+        self._loops.start(self._following.listen(), "bus")
+        self._loops.start(self._following.catch_up(), "catching up")
         await self.recovery.start()
         await self.openings.open_missed()
         await self.settlement.settle_missed()
         await self.occurrences.make_due()
-        beat_seconds = self.settings.session.node_timeout_seconds / 3
+        timeout = self.settings.session.node_timeout_seconds
+        beats, looks = timeout / BEATS_PER_TIMEOUT, timeout / LOOKS_PER_TIMEOUT
         self._loops.start(every(clock, _TICK_SECONDS, self.openings.open_due, "openings"), "openings")
         self._loops.start(every(clock, _TICK_SECONDS, self.settlement.settle_due, "settlement"), "settlement")
         self._loops.start(every(clock, _OCCURRENCES_SECONDS, self.occurrences.make_due, "occurrences"), "occurrences")
@@ -258,7 +268,9 @@ class Coordinator:
         self._loops.start(every(clock, _TICK_SECONDS, self._overview.look, "overview"), "overview")
         self._loops.start(self.feed.run(), "feed")
         self._loops.start(every(clock, _RETENTION_SECONDS, self.retention.sweep, "retention"), "retention")
-        self._loops.start(every(clock, beat_seconds, self.recovery.beat, "heartbeat"), "heartbeat")
+        self._loops.start(every(clock, LOOK_SECONDS, self._following.look, "following"), "following")
+        self._loops.start(every(clock, beats, self.recovery.beat, "heartbeat"), "heartbeat")
+        self._loops.start(every(clock, looks, self.recovery.look, "neighbours"), "neighbours")
 
     async def stop(self) -> None:
         """Let everyone go, write down that they are gone, and stop."""
@@ -333,6 +345,14 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
         await embedded.stop()
 
 
+def _bus(settings: Settings) -> Bus:
+    if settings.redis.url is None:
+        return NoBus()
+    from coordinator.adapters.redis.bus import RedisBus
+
+    return RedisBus(settings.redis.url, NodeId(secrets.token_hex(6)))
+
+
 @asynccontextmanager
 async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
     """Give the real ports, over the database at `url`, whose collections and indexes are made if need be."""
@@ -344,6 +364,7 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
         await prepare(database)
         yield Ports(
             journal=MongoJournal(database),
+            bus=_bus(settings),
             projections=MongoProjections(database),
             catalog=MongoCatalog(database),
             bookings=MongoBookings(database),

@@ -32,6 +32,7 @@ _URL_OPTION = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|authmechanism
 # them addable to any date and, together with the lower ones, refuse inf and nan.
 Host = Annotated[str, Meta(min_length=1, title="a host name or address")]
 Port = Annotated[int, Meta(ge=0, le=65535, title="a whole number from 0 to 65535")]
+Workers = Annotated[int, Meta(ge=1, le=64, title="a whole number from 1 to 64")]
 Origin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 Origins = Annotated[tuple[Origin, ...], Meta(title="a list of origins such as `https://example.org`, or of `*`")]
 MongoUrl = Annotated[str, Meta(pattern=r"^mongodb(\+srv)?://[^\s]+\Z", title="a mongodb:// or mongodb+srv:// URL")]
@@ -94,6 +95,7 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
     host: Annotated[Host, _doc("Address to listen on; `0.0.0.0` for every interface.")] = "127.0.0.1"
     port: Annotated[Port, _doc("Port to listen on; 0 takes any free one.")] = 8080
     cors_origins: Annotated[Origins, _doc("Origins, besides its own, whose pages may connect; `*` for all.")] = ()
+    workers: Annotated[Workers, _doc("Processes that share the port; more than one needs `redis.url`.")] = 1
 
 
 class MongoSettings(_Section, frozen=True, kw_only=True):
@@ -114,7 +116,7 @@ class JournalSettings(_Section, frozen=True, kw_only=True):
 class RedisSettings(_Section, frozen=True, kw_only=True):
     """How several coordinators hear of each other's commits."""
 
-    url: Annotated[RedisUrl | None, _doc("Redis that will join several coordinators; not in this version.")] = None
+    url: Annotated[RedisUrl | None, _doc("Redis that joins several coordinators on one database.")] = None
 
 
 class AuthSettings(_Section, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from coordinator.domain.ids import NodeId
 class Liveness(Protocol):
     """Heartbeats of all nodes. Every method raises `OutcomeUnknownError` when the store does not answer in time."""
 
-    async def beat(self, node: NodeId, at: datetime) -> None:
-        """Note that `node` was alive at `at`."""
+    async def beat(self, node: NodeId, at: datetime) -> bool:
+        """Note that `node` was alive at `at`; tell whether it was known: not new, and not forgotten by anybody."""
 
     async def heartbeats(self) -> Mapping[NodeId, datetime]:
         """Return the last heartbeat of every node that has not been forgotten."""

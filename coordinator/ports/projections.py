@@ -1,6 +1,6 @@
 """The projections: sessions and participants as documents to look things up in. Never the truth, always rebuildable."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -71,6 +71,9 @@ class Projections(Protocol):
 
     async def page(self, query: SessionQuery) -> Sequence[Session]:
         """Return the session documents that are looked for; those that are kept, for 30 days after they were opened."""
+
+    async def seqs(self, session_ids: Collection[SessionId]) -> Mapping[SessionId, int]:
+        """Return how far the documents of these sessions are: the `seq` of each that is there, 0 where it has none."""
 
     async def live(self) -> Sequence[SessionId]:
         """Return the sessions whose documents say waiting or active."""

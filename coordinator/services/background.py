@@ -1,13 +1,15 @@
 """Tasks that run beside requests: kept referenced, logged when they fail, ended together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from coordinator.domain.errors import UnavailableError
 from coordinator.ports.clock import Clock
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.telemetry import get_logger
+
+T = TypeVar("T")
 
 _log = get_logger("background")
 
@@ -43,6 +45,21 @@ class BackgroundTasks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def at_once(limit: int, items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
+    """Do `work` for each of `items`, at most `limit` of them at a time. The first failure ends it, and is raised."""
+    left = list(items)
+    left.reverse()
+
+    async def work_on() -> None:
+        while left:
+            await work(left.pop())
+
+    try:
+        await asyncio.gather(*(work_on() for _ in range(min(limit, len(left)))))
+    finally:
+        left.clear()  # what is under way still ends, and nothing new begins
 
 
 async def every(clock: Clock, seconds: float, work: Callable[[], Awaitable[None]], name: str) -> None:

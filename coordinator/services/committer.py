@@ -6,7 +6,7 @@ At most one commit of a room is in flight, so its next commands are decided on a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from coordinator.domain.commands import AdvanceTime, Command
@@ -71,6 +71,7 @@ class GroupCommitter:
         clock: Tells the time of decisions.
         ids: Names commits, and makes the salts of new users.
         on_commit: Called with a room and each commit applied to it, in order, before commands are answered.
+        on_written: Called with the commits that were written together from here, before any of them is applied.
         max_pending: Commands that may wait, over all rooms; more are refused with `unavailable`.
 
     Attributes:
@@ -83,12 +84,14 @@ class GroupCommitter:
         clock: Clock,
         ids: IdSource,
         on_commit: Callable[[Room, Commit], None],
+        on_written: Callable[[Sequence[Commit]], None],
         max_pending: int,
     ) -> None:
         self._journal = journal
         self._clock = clock
         self._ids = ids
         self._on_commit = on_commit
+        self._on_written = on_written
         self._max_pending = max_pending
         self.counts = Counts()
         self._dirty: dict[SessionId, Room] = {}
@@ -135,6 +138,15 @@ class GroupCommitter:
         for commit in commits:
             self._apply(room, commit)
         room.is_stale = False
+
+    def take(self, room: Room, commit: Commit) -> bool:
+        """Apply a commit that another node has made durable, if it is the very next one; tell whether it is known here.
+
+        Whatever of this room is in flight meanwhile will find the place taken, and be decided again.
+        """
+        if commit.seq == room.seq + 1 and commit.prev_hash == room.head_hash:
+            self._apply(room, commit)
+        return commit.last_seq <= room.seq
 
     def _mark(self, room: Room) -> None:
         self._dirty[room.session_id] = room
@@ -252,6 +264,8 @@ class GroupCommitter:
     async def _write(self, batches: list[_Batch]) -> None:
         commits = {batch.commit.id: batch.commit for batch in batches if batch.commit is not None}
         written = await self._append(list(commits.values()))
+        if written:
+            self._on_written([commit for commit in commits.values() if commit.id in written])
         for batch in batches:
             assert batch.commit is not None
             if written is None:

@@ -22,7 +22,7 @@ from coordinator.ports.clock import Clock, Timer
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.ports.projections import Projections, SessionQuery
 from coordinator.protocol.summaries import summary_to_wire
-from coordinator.services.background import BackgroundTasks
+from coordinator.services.background import BackgroundTasks, at_once
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms
@@ -40,9 +40,6 @@ _REST_SESSIONS = 32
 _REST_SECONDS = 0.02
 """Those others follow so many at once, and so far apart: a client that reads is never taken for one that does not."""
 _LOADS_AT_ONCE = 16
-_LOOKS_PER_ENDED = 30
-"""Every how many looks the journals of watched sessions that have ended are read: only recordings and erasures follow
-an end, and those rooms are watched for as long as somebody leaves them open."""
 
 _log = get_logger("overview")
 
@@ -95,7 +92,6 @@ class Overview:
         self._overseen: dict[SessionId, _Overseen] = {}
         self._unreadable: set[SessionId] = set()
         self._is_overseeing = False
-        self._looks = 0
         self._taking_stock = asyncio.Lock()
         rooms.on_commit(self._committed)
 
@@ -132,27 +128,16 @@ class Overview:
             self._stop_overseeing()
 
     async def look(self) -> None:
-        """Find out what other nodes have done to the sessions that are watched here, all or single ones.
-
-        Those that have ended are looked at less often.
+        """Find out what other nodes have done, if anybody watches all sessions.
 
         Raises:
             OutcomeUnknownError, UnavailableError: The database is out of reach.
         """
         async with self._taking_stock:
-            stored = await self._stored_seqs() if self._watchers else {}
-            self._looks += 1
-            behind = {room.session_id for room in self._rooms.loaded if room.watchers and self._may_lag(room, stored)}
-            await self._bring_up(behind | self._not_seen(stored))
+            if self._watchers:
+                await self._bring_up(self._not_seen(await self._stored_seqs()))
             if not self._watchers:
                 self._stop_overseeing()
-
-    def _may_lag(self, room: Room, stored: dict[SessionId, int]) -> bool:
-        """Tell whether a room's journal is to be read now: it has moved on, or no document says how far it is."""
-        if room.session_id in stored:
-            return stored[room.session_id] > room.seq
-        has_ended = room.state is not None and not room.state.is_live
-        return not has_ended or self._looks % _LOOKS_PER_ENDED == 0
 
     async def _take_stock(self) -> None:
         with silence_is_unavailable():
@@ -188,16 +173,7 @@ class Overview:
         return 0 if overseen is None else overseen.room.seq
 
     async def _bring_up(self, sessions: Iterable[SessionId]) -> None:
-        left = list(sessions)
-
-        async def work() -> None:
-            while left:
-                await self._bring_up_one(left.pop())
-
-        try:
-            await asyncio.gather(*(work() for _ in range(min(_LOADS_AT_ONCE, len(left)))))
-        finally:
-            left.clear()  # when the database does not answer, once is enough
+        await at_once(_LOADS_AT_ONCE, sessions, self._bring_up_one)
 
     async def _bring_up_one(self, session_id: SessionId) -> None:
         """Bring a session's room up to the journal; one that cannot be read is said once, and hides no other."""

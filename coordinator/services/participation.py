@@ -15,13 +15,14 @@ from coordinator.domain.commands import (
 )
 from coordinator.domain.errors import InvalidRequestError, NotInSessionError, RemovedError
 from coordinator.domain.events import Actor, DisconnectReason
-from coordinator.domain.ids import SessionId, UserId
+from coordinator.domain.ids import SessionId, UserId, node_of
 from coordinator.domain.transitions import Presence
 from coordinator.ports.audience import Subscriber
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.clock import Clock
 from coordinator.ports.journal import Journal
 from coordinator.services.catching_up import CatchingUp, View
+from coordinator.services.following import Following
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms, close_replaced
@@ -32,6 +33,7 @@ class Participation:
 
     Args:
         rooms: The rooms of this node.
+        following: The way to connections of other nodes.
         journal: Where older events are read from.
         bookings: Who is registered.
         clock: Time.
@@ -42,6 +44,7 @@ class Participation:
     def __init__(
         self,
         rooms: Rooms,
+        following: Following,
         journal: Journal,
         bookings: Bookings,
         clock: Clock,
@@ -50,6 +53,7 @@ class Participation:
         replay_limit: int,
     ) -> None:
         self._rooms = rooms
+        self._following = following
         self._bookings = bookings
         self._require_registration = require_registration
         self._catching_up = CatchingUp(journal, clock, replay_limit)
@@ -74,7 +78,7 @@ class Participation:
             missed = await self._catching_up.missed(room, after)
             # From here on nothing is awaited, so that no event can slip in between the view and the subscription.
             self._check_seat(room, actor.user_id, subscriber)
-            room.subscribers[subscriber.connection_id] = subscriber
+            self._rooms.subscribe(room, subscriber)
             return self._catching_up.view(room, missed)
 
     async def catch_up(self, subscriber: Subscriber, session_id: SessionId, after: int) -> View:
@@ -141,13 +145,20 @@ class Participation:
         Raises:
             InvalidRequestError: The recipient is the sender.
             NotInSessionError: The sender or the recipient is not present.
+            UnavailableError: The recipient is connected to another node, which cannot be reached.
         """
         if to == actor.user_id:
             raise InvalidRequestError("to: you cannot signal yourself", field="to")
         room = self._listened(session_id, subscriber)
         if room.subscriber_of(actor.user_id) is not subscriber:
             raise NotInSessionError("you are not in this session; join it first")
-        recipient = room.subscriber_of(to)
+        participant = None if room.state is None else room.state.participants.get(to)
+        if participant is None or not participant.is_present:
+            raise NotInSessionError(f"{to} is not present in this session")
+        if node_of(participant.connection_id) != node_of(subscriber.connection_id):
+            self._following.relay(room, participant.connection_id, actor.user_id, data)
+            return
+        recipient = room.subscribers.get(participant.connection_id)
         if recipient is None:
             raise NotInSessionError(f"{to} is not present in this session")
         recipient.notify("signal", {"sessionId": room.session_id, "from": actor.user_id, "data": data})

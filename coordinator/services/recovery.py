@@ -1,20 +1,20 @@
 """Nothing hangs: dead nodes' participants are let go, and overdue sessions are woken (SPEC section 2).
 
-Owns heartbeats and the sweep. A session in memory needs neither: its timers and connections speak for themselves. These
-are for what nobody holds in memory, after a crash or a long idle time.
+Owns what follows from the death of a node, and the sweep. A session in memory needs neither: its timers and connections
+speak for themselves. These are for what nobody holds in memory, after a crash or a long idle time.
 """
 
 import asyncio
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
 
 from coordinator.domain.commands import DisconnectParticipant
 from coordinator.domain.errors import NotFoundError, UnavailableError
 from coordinator.domain.events import DisconnectReason
 from coordinator.domain.ids import NodeId, SessionId, node_of
 from coordinator.ports.clock import Clock
-from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections
+from coordinator.services.following import Following
+from coordinator.services.neighbours import Neighbours
 from coordinator.services.room import Room
 from coordinator.services.rooms import Rooms
 from coordinator.services.settlement import Settlement
@@ -29,32 +29,29 @@ class Recovery:
     """Keeps sessions from hanging when processes die.
 
     Args:
-        node: This process.
+        neighbours: Which nodes are alive.
         rooms: The rooms of this node.
         projections: Where sessions that nobody holds in memory are found.
-        liveness: The heartbeats of all nodes.
+        following: Finds out what other nodes have written about sessions that somebody listens to here.
         clock: Time.
-        node_timeout_seconds: Silence after which a node counts as dead.
         settlement: Finishes what a dead node was settling.
     """
 
     def __init__(
         self,
-        node: NodeId,
+        neighbours: Neighbours,
         rooms: Rooms,
         projections: Projections,
-        liveness: Liveness,
+        following: Following,
         clock: Clock,
-        node_timeout_seconds: float,
         settlement: Settlement,
     ) -> None:
-        self._node = node
+        self._neighbours = neighbours
         self._rooms = rooms
         self._projections = projections
-        self._liveness = liveness
+        self._following = following
         self._settlement = settlement
         self._clock = clock
-        self._timeout = timedelta(seconds=node_timeout_seconds)
         self._unreadable: set[SessionId] = set()
 
     async def start(self) -> None:
@@ -62,24 +59,29 @@ class Recovery:
 
         Participants come before deadlines: a session must not start with people who are long gone.
         """
-        await self._liveness.beat(self._node, self._clock.now())
-        dead, alive = await self._nodes()
-        await self._release(await self._projections.live(), alive)
+        await self._neighbours.beat()
+        dead, alive = await self._neighbours.look()
+        # Also those of nodes that nobody has heard of: whoever has had them may have been forgotten too early.
+        await self._release(await self._projections.live(), lambda node: node not in alive)
         for node in dead:
-            await self._liveness.forget(node)
+            await self._neighbours.forget(node)
 
     async def beat(self) -> None:
-        """Say that this node is alive, and deal with those that no longer say so."""
-        await self._liveness.beat(self._node, self._clock.now())
-        dead, alive = await self._nodes()
+        """Say that this node is alive. If others have taken it for dead, find out what they have written."""
+        if await self._neighbours.beat():
+            self._following.look_at_all()
+
+    async def look(self) -> None:
+        """Deal with the nodes that no longer say that they are alive."""
+        dead, _ = await self._neighbours.look()
         if not dead:
             return
         _log.warning("nodes_lost", nodes=sorted(dead))
-        loaded = {room.session_id for room in self._rooms.loaded}
-        await self._release({*loaded, *await self._projections.live()}, alive)
+        loaded = {room.session_id: None for room in self._rooms.loaded}
+        await self._release(loaded | dict.fromkeys(await self._projections.live()), lambda node: node in dead)
         await self._settlement.settle_missed()
-        for node in dead:
-            await self._liveness.forget(node)
+        for node in sorted(dead):
+            await self._neighbours.forget(node)
 
     async def sweep(self) -> None:
         """Wake the overdue sessions that are not in memory; once loaded, their timers do the rest.
@@ -96,23 +98,17 @@ class Recovery:
 
     async def stop(self) -> None:
         """Say that this node is no more, after its participants were let go."""
-        await self._liveness.forget(self._node)
+        await self._neighbours.leave()
 
-    async def _nodes(self) -> tuple[set[NodeId], set[NodeId]]:
-        heartbeats = await self._liveness.heartbeats()
-        since = self._clock.now() - self._timeout
-        alive = {node for node, at in heartbeats.items() if at >= since} | {self._node}
-        return set(heartbeats) - alive, alive
-
-    async def _release(self, sessions: Iterable[SessionId], alive: set[NodeId]) -> None:
-        """Disconnect every present participant whose connection belongs to no living node."""
+    async def _release(self, sessions: Iterable[SessionId], is_lost: Callable[[NodeId], bool]) -> None:
+        """Disconnect every present participant whose connection belongs to a node that is lost."""
         submissions = []
         for session_id in sessions:
             room = await self._load(session_id, anew=True)  # of those who joined on another node, we may not have heard
             if room is None or room.state is None:
                 continue
             # No wait between loading and submitting: the room's overdue timers must find these commands before them.
-            submissions += [self._rooms.submit(room, command) for command in _releases(room, alive)]
+            submissions += [self._rooms.submit(room, command) for command in _releases(room, is_lost)]
         await asyncio.gather(*submissions)
 
     async def _load(self, session_id: SessionId, *, anew: bool = False) -> Room | None:
@@ -137,7 +133,7 @@ class Recovery:
             return None
 
 
-def _releases(room: Room, alive: set[NodeId]) -> list[DisconnectParticipant]:
+def _releases(room: Room, is_lost: Callable[[NodeId], bool]) -> list[DisconnectParticipant]:
     assert room.state is not None
     return [
         DisconnectParticipant(
@@ -146,5 +142,5 @@ def _releases(room: Room, alive: set[NodeId]) -> list[DisconnectParticipant]:
             reason=DisconnectReason.CONNECTION_LOST,
         )
         for participant in room.state.participants.values()
-        if participant.is_present and node_of(participant.connection_id) not in alive
+        if participant.is_present and is_lost(node_of(participant.connection_id))
     ]

@@ -72,8 +72,13 @@ class Room:
     @property
     def is_idle(self) -> bool:
         """Whether nobody would miss this room if it were dropped now."""
-        is_wanted = self._uses or self.subscribers or self.watchers
+        is_wanted = self._uses or self.has_listeners
         return not (is_wanted or self.pending or self.in_flight or self.projected_seq < self.seq)
+
+    @property
+    def has_listeners(self) -> bool:
+        """Whether anybody gets the room's events."""
+        return bool(self.subscribers or self.watchers)
 
     @property
     def listeners(self) -> list[Subscriber]:

@@ -5,18 +5,21 @@ closing connections that lost their seat. What users may ask stands in `particip
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
-from coordinator.domain.commands import AdvanceTime, Command
+from coordinator.domain.commands import AdvanceTime, Command, JoinSession
 from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.errors import CoordinatorError, NotFoundError, UnavailableError
 from coordinator.domain.events import (
+    Actor,
     LeftReason,
+    ParticipantDisconnected,
     ParticipantJoined,
     ParticipantLeft,
     ParticipantReconnected,
+    Role,
     SessionEnded,
 )
 from coordinator.domain.ids import ConnectionId, SessionId, SlotId, UserId, is_object_id
@@ -70,9 +73,12 @@ class Rooms:
         self._projector = projector
         self._publisher = publisher
         self._background = background
-        self._committer = GroupCommitter(journal, clock, ids, self._after_commit, max_pending)
+        self._committer = GroupCommitter(journal, clock, ids, self._after_commit, self._after_write, max_pending)
         self._rooms: dict[SessionId, Room] = {}
         self._on_commit: list[Callable[[Room, Commit], None]] = []
+        self._on_written: list[Callable[[Sequence[Commit]], None]] = []
+        self._on_listened: list[Callable[[SessionId], None]] = []
+        self._on_dropped: list[Callable[[SessionId], None]] = []
 
     def on_commit(self, callback: Callable[[Room, Commit], None]) -> None:
         """Call `callback` with a room and each commit that is applied to it, in order, whichever node wrote that.
@@ -91,6 +97,18 @@ class Rooms:
                 callback(room.session_id, room.state.time_slot_id)
 
         self.on_commit(report)
+
+    def on_written(self, callback: Callable[[Sequence[Commit]], None]) -> None:
+        """Call `callback` with the commits of each write of this node, once they are durable."""
+        self._on_written.append(callback)
+
+    def on_listened(self, callback: Callable[[SessionId], None]) -> None:
+        """Call `callback` with a session each time that somebody begins to listen to it."""
+        self._on_listened.append(callback)
+
+    def on_dropped(self, callback: Callable[[SessionId], None]) -> None:
+        """Call `callback` with each session whose room is dropped from memory."""
+        self._on_dropped.append(callback)
 
     async def write(self) -> None:
         """Write what is submitted, for ever."""
@@ -171,6 +189,24 @@ class Rooms:
         """Tell whether a session is too old to be found; one that is still to end never is, whatever its age."""
         return not state.is_live and state.created_at + SESSION_KEPT <= self._clock.now()
 
+    def subscribe(self, room: Room, subscriber: Subscriber) -> None:
+        """Let a participant's connection hear what happens in a room from now on."""
+        room.subscribers[subscriber.connection_id] = subscriber
+        self._listened(room)
+
+    def watch(self, room: Room, watcher: Subscriber) -> None:
+        """Let a moderator's connection hear what happens in a room from now on."""
+        room.watchers[watcher.connection_id] = watcher
+        self._listened(room)
+
+    def take(self, commit: Commit) -> bool:
+        """Take in a commit that another node has made durable; False if something before it is missing here.
+
+        True also if nobody here has the session in memory.
+        """
+        room = self._rooms.get(commit.session_id)
+        return room is None or self._committer.take(room, commit)
+
     def submit(self, room: Room, command: Command) -> asyncio.Future[int]:
         """Let a command happen; the future is the session's `seq` once everything it changed is durable.
 
@@ -219,7 +255,17 @@ class Rooms:
     def _drop_if_idle(self, room: Room) -> None:
         if room.is_idle:
             room.cancel_timers()
-            self._rooms.pop(room.session_id, None)
+            if self._rooms.pop(room.session_id, None) is not None:
+                for callback in self._on_dropped:
+                    callback(room.session_id)
+
+    def _listened(self, room: Room) -> None:
+        for callback in self._on_listened:
+            callback(room.session_id)
+
+    def _after_write(self, commits: Sequence[Commit]) -> None:
+        for callback in self._on_written:
+            self._report(callback, commits)
 
     def _after_commit(self, room: Room, commit: Commit) -> None:
         try:
@@ -230,17 +276,38 @@ class Rooms:
                     self._close_others(room, body.user_id, body.connection_id)
                 elif isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED:
                     self._close_others(room, body.user_id, None)
+                elif isinstance(body, ParticipantLeft | ParticipantDisconnected):
+                    self._contradict(room, body)
         finally:
             # Also after a defect in telling: documents, deadlines and attendance must not stand still for it.
             self._follow(room)
             for callback in self._on_commit:
                 self._report(callback, room, commit)
 
-    def _report(self, callback: Callable[[Room, Commit], None], room: Room, commit: Commit) -> None:
+    def _report(self, callback: Callable[..., None], *facts: object) -> None:
         try:
-            callback(room, commit)
+            callback(*facts)
         except Exception:  # noqa: BLE001 - a defect of one listener must not keep the next from hearing of it
-            _log.exception("on_commit_failed", session=room.session_id)
+            _log.exception("callback_failed", callback=callback.__qualname__)
+
+    def _contradict(self, room: Room, body: ParticipantLeft | ParticipantDisconnected) -> None:
+        """Take back what another node has written about a connection that is still open here.
+
+        Such as when this process stood still for so long that it was taken for dead. Who has let go of a connection of
+        its own has taken it from the subscribers before.
+        """
+        participant = None if room.state is None else room.state.participants.get(body.user_id)
+        subscriber = None if participant is None else room.subscribers.get(participant.connection_id)
+        if subscriber is None:
+            return
+        if isinstance(body, ParticipantDisconnected):
+            actor = Actor(user_id=body.user_id, role=Role.PARTICIPANT)
+            # Not registered: a seat that is lost by then must not be taken anew, with everything switched off.
+            rejoin = JoinSession(actor=actor, connection_id=subscriber.connection_id, registered=False)
+            self.insist(room.session_id, rejoin)
+        elif body.reason is LeftReason.TIMEOUT:
+            del room.subscribers[subscriber.connection_id]
+            subscriber.close("seat_lost")  # it comes back and takes a seat like anybody
 
     def _close_others(self, room: Room, user: UserId, keep: ConnectionId | None) -> None:
         """Close a user's seats in this room, but for one: the newest wins, and the removed have none.

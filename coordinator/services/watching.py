@@ -50,7 +50,7 @@ class Watching:
         with room.in_use():
             await self._rooms.refresh(room)  # another node may have written since
             missed = await self._catching_up.missed(room, after)
-            room.watchers[subscriber.connection_id] = subscriber
+            self._rooms.watch(room, subscriber)
             self._watched.setdefault(subscriber.connection_id, set()).add(session_id)
             return self._catching_up.view(room, missed)
 

@@ -73,6 +73,7 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "sessions_of": lambda database: MongoProjections(database).sessions_of(ANNA, None, 10),
     "session": lambda database: MongoProjections(database).session(new_session_id()),
     "participants": lambda database: MongoProjections(database).participants(new_session_id()),
+    "seqs": lambda database: MongoProjections(database).seqs([new_session_id()]),
     "live": lambda database: MongoProjections(database).live(),
     "due": lambda database: MongoProjections(database).due(NOON, 10),
     "sessions": lambda database: MongoProjections(database).page(SessionQuery()),

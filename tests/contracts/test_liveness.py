@@ -32,6 +32,14 @@ async def test_the_latest_of_simultaneous_heartbeats_stays(liveness: Liveness) -
     assert await liveness.heartbeats() == {A: NOON + 19 * MOMENT}
 
 
+async def test_a_beat_tells_whether_the_node_was_known(liveness: Liveness) -> None:
+    assert await liveness.beat(A, NOON) is False
+    assert await liveness.beat(A, NOON + MOMENT) is True
+    assert await liveness.beat(A, NOON) is True
+    await liveness.forget(A)
+    assert await liveness.beat(A, NOON + MOMENT) is False
+
+
 async def test_a_forgotten_node_is_gone_until_it_beats_again(liveness: Liveness) -> None:
     await liveness.beat(A, NOON)
     await liveness.beat(B, NOON)

@@ -224,3 +224,13 @@ async def test_a_deadline_that_moved_or_vanished_is_no_longer_due(projections: P
     await projections.write([moved, gone], [])
     await projections.write([session(moved.id, seq=2, next_deadline=NOON + MOMENT), session(gone.id, seq=2)], [])
     assert list(await projections.due(NOON, 100)) == []
+
+
+async def test_how_far_the_documents_of_sessions_are(projections: Projections) -> None:
+    first, second, unknown = session(seq=3), session(seq=7), new_session_id()
+    await projections.write([first, second], [])
+    assert await projections.seqs([first.id, unknown, second.id]) == {first.id: 3, second.id: 7}
+    assert await projections.seqs([unknown]) == {}
+    assert await projections.seqs([]) == {}
+    await projections.write([session(first.id, seq=4)], [])
+    assert await projections.seqs([first.id]) == {first.id: 4}

@@ -4,13 +4,15 @@ import asyncio
 import inspect
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
 from coordinator.adapters.memory.bookings import MemoryBookings
+from coordinator.adapters.memory.bus import MemoryBus, MemoryExchange
 from coordinator.adapters.memory.catalog import MemoryCatalog
 from coordinator.adapters.memory.journal import MemoryJournal
 from coordinator.adapters.memory.liveness import MemoryLiveness
@@ -18,6 +20,7 @@ from coordinator.adapters.memory.projections import MemoryProjections
 from coordinator.domain.ids import CommitId, NodeId, SessionId, SlotId, UserId
 from coordinator.domain.ledger import Commit, SealedEvent
 from coordinator.domain.model import Participant, Session
+from coordinator.ports.bus import Bus, Hint
 from coordinator.ports.journal import Head, Mention, OutcomeUnknownError
 
 
@@ -39,6 +42,7 @@ class Line:
         appends: The commits of every append that was asked for.
         reads: How many times anything was read.
         late: Commits on their way, of which nobody knows whether they arrive.
+        unreadable: Sessions whose commits somebody has made into something else.
         defect: What the next append raises, once.
     """
 
@@ -53,6 +57,7 @@ class Line:
         self.appends: list[list[Commit]] = []
         self.reads = 0
         self.late: list[Commit] = []
+        self.unreadable: set[SessionId] = set()
         self.defect: Exception | None = None
 
     def hold(self) -> None:
@@ -123,6 +128,8 @@ class Line:
 
     async def read(self, session_id: SessionId, after: int = 0) -> Sequence[Commit]:
         await self._ask()
+        if session_id in self.unreadable:
+            raise ValueError(f"the test has damaged {session_id}")
         return await self._journal.read(session_id, after)
 
     async def events_after(self, session_id: SessionId, after: int, limit: int | None = None) -> Sequence[SealedEvent]:
@@ -241,6 +248,7 @@ class ShakyProjections(MemoryProjections):
         self.defects: dict[SessionId, Exception] = {}
         """What reading the documents of these sessions raises: somebody has made them into something else."""
         self.writes: list[tuple[list[Session], list[Participant]]] = []
+        self.asked_seqs: list[set[SessionId]] = []
 
     async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
         if self.defect is not None:
@@ -250,6 +258,12 @@ class ShakyProjections(MemoryProjections):
             raise _silence()
         self.writes.append((list(sessions), list(participants)))
         await super().write(sessions, participants)
+
+    async def seqs(self, session_ids: Collection[SessionId]) -> Mapping[SessionId, int]:
+        self.asked_seqs.append(set(session_ids))
+        if self.is_cut:
+            raise _silence()
+        return await super().seqs(session_ids)
 
     async def live(self) -> Sequence[SessionId]:
         if self.is_cut:
@@ -310,10 +324,55 @@ class ShakyLiveness(MemoryLiveness):
         super().__init__()
         self.is_cut = False
 
-    async def beat(self, node: NodeId, at: datetime) -> None:
+    async def beat(self, node: NodeId, at: datetime) -> bool:
         if self.is_cut:
             raise _silence()
-        await super().beat(node, at)
+        return await super().beat(node, at)
+
+    async def heartbeats(self) -> Mapping[NodeId, datetime]:
+        if self.is_cut:
+            raise _silence()
+        return await super().heartbeats()
+
+
+class ShakyExchange(MemoryExchange):
+    """A bus that loses messages on demand, and with `trouble` drops, doubles and reorders them at random.
+
+    Attributes:
+        published: How many hints were carried.
+        trouble: Decides what happens to each message.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published = 0
+        self.trouble: random.Random | None = None
+        self._deaf: list[Bus] = []
+
+    @contextmanager
+    def lose(self, end: Bus) -> Iterator[None]:
+        """Let nothing arrive at this end meanwhile; nobody is told."""
+        self._deaf.append(end)
+        try:
+            yield
+        finally:
+            self._deaf.remove(end)
+
+    def carry(self, sender: MemoryBus, hint: Hint) -> None:
+        self.published += 1
+        super().carry(sender, hint)
+
+    def deliver(self, end: MemoryBus, hint: Hint) -> None:
+        if end in self._deaf:
+            return
+        for _ in range(self.trouble.choice((0, 1, 1, 1, 2)) if self.trouble else 1):
+            self._dawdle(self.trouble.choice((0, 0, 1, 3, 10)) if self.trouble else 0, end, hint)
+
+    def _dawdle(self, passes: int, end: MemoryBus, hint: Hint) -> None:
+        if passes:
+            asyncio.get_running_loop().call_soon(self._dawdle, passes - 1, end, hint)
+        else:
+            super().deliver(end, hint)
 
 
 def _silence() -> OutcomeUnknownError:

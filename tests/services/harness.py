@@ -15,9 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from coordinator.adapters.memory.bus import MemoryBus
 from coordinator.adapters.memory.clock import ManualClock, settle
 from coordinator.adapters.memory.ids import SequentialIds
 from coordinator.adapters.memory.journal import MemoryJournal
+from coordinator.adapters.no_bus import NoBus
 from coordinator.domain.commands import Command
 from coordinator.domain.errors import NotInSessionError
 from coordinator.domain.events import Actor, DisconnectReason, Event, Role
@@ -29,12 +31,15 @@ from coordinator.domain.slots import later_version
 from coordinator.domain.state import SessionState
 from coordinator.ports.audience import Subscriber
 from coordinator.ports.bookings import RegistrationQuery
+from coordinator.ports.bus import Bus
 from coordinator.ports.catalog import Catalog
 from coordinator.services.background import BackgroundTasks, every
 from coordinator.services.booking import Booking
 from coordinator.services.catching_up import Snapshot, View, snapshot_of
 from coordinator.services.consents import Consents
+from coordinator.services.following import Following
 from coordinator.services.moderation import Moderation
+from coordinator.services.neighbours import BEATS_PER_TIMEOUT, LOOKS_PER_TIMEOUT, Neighbours
 from coordinator.services.openings import Openings, SessionRules
 from coordinator.services.overview import Overview
 from coordinator.services.participation import Participation
@@ -48,7 +53,16 @@ from coordinator.services.settlement import Settlement
 from coordinator.services.verifier import Verifier
 from coordinator.services.watching import Watching
 from tests.domain.story import LOBBY, MODERATOR, START
-from tests.services.faults import Course, Line, ShakyBookings, ShakyCatalog, ShakyLiveness, ShakyProjections, Watched
+from tests.services.faults import (
+    Course,
+    Line,
+    ShakyBookings,
+    ShakyCatalog,
+    ShakyExchange,
+    ShakyLiveness,
+    ShakyProjections,
+    Watched,
+)
 from tests.services.watchers import Watcher
 
 RULES = SessionRules(lobby_minutes=10, no_show_minutes=10, empty_timeout_seconds=60, reconnect_grace_seconds=30)
@@ -218,6 +232,7 @@ class Node:
         require_registration: bool = True,
         replay_limit: int = 500,
         rules: SessionRules = RULES,
+        on_bus: bool = False,
     ) -> None:
         self.id = NodeId(name)
         self.course = Course()
@@ -234,10 +249,14 @@ class Node:
         self.clock = clock = world.clock
         self.projector = Projector(world.projections, clock)
         self.rooms = Rooms(journal, clock, self.ids, self.projector, self.megaphone, self.errands, max_pending)
+        self.bus: Bus = MemoryBus(world.exchange) if on_bus else NoBus()
+        self.neighbours = Neighbours(self.id, world.liveness, clock, NODE_TIMEOUT_SECONDS)
+        self.following = Following(self.rooms, self.bus, world.projections, self.neighbours, clock)
         self.settlement = Settlement(catalog, bookings, self.rooms, clock, self.errands)
         self.rooms.on_ended(self.settlement.session_ended)
         self.participation = Participation(
             self.rooms,
+            self.following,
             journal,
             bookings,
             clock,
@@ -245,15 +264,7 @@ class Node:
             replay_limit=replay_limit,
         )
         self.openings = Openings(catalog, bookings, self.rooms, clock, self.ids, rules, self.settlement)
-        self.recovery = Recovery(
-            self.id,
-            self.rooms,
-            world.projections,
-            world.liveness,
-            clock,
-            node_timeout_seconds=NODE_TIMEOUT_SECONDS,
-            settlement=self.settlement,
-        )
+        self.recovery = Recovery(self.neighbours, self.rooms, world.projections, self.following, clock, self.settlement)
         self.reader = Reader(self.rooms, journal, world.projections, bookings)
         self.consents = Consents(self.rooms, journal, world.projections, clock)
         self.booking = Booking(catalog, bookings, self.reader, clock, self.ids)
@@ -263,6 +274,9 @@ class Node:
         self.recordings = Recordings(self.rooms, self.reader, ALLOWED_HOSTS)
         self._loops.start(self.rooms.write(), f"group commit of {name}")
         self._loops.start(self.projector.run(), f"projections of {name}")
+        if on_bus:
+            self._loops.start(self.following.listen(), f"bus of {name}")
+        self._loops.start(self.following.catch_up(), f"catching up of {name}")
 
     def client(self, user: UserId, session: SessionId) -> Client:
         """A new connection of a user."""
@@ -295,8 +309,22 @@ class Node:
 
     def tick(self, seconds: float = TICK_SECONDS) -> None:
         """Do by itself what a running coordinator does every second."""
-        for work in (self.openings.open_due, self.recovery.sweep, self.settlement.settle_due, self.overview.look):
+        for work in (
+            self.openings.open_due,
+            self.recovery.sweep,
+            self.settlement.settle_due,
+            self.overview.look,
+            self.following.look,
+        ):
             self.errands.start(every(self.clock, seconds, work, work.__name__), work.__name__)
+
+    def beat(self) -> None:
+        """Show by itself that it is alive, and look whether others are, as a running coordinator does."""
+        for number, work in (
+            (BEATS_PER_TIMEOUT, self.recovery.beat),
+            (LOOKS_PER_TIMEOUT, self.recovery.look),
+        ):
+            self.errands.start(every(self.clock, NODE_TIMEOUT_SECONDS / number, work, work.__name__), work.__name__)
 
     async def take_up(self, seconds: float = TICK_SECONDS) -> None:
         """Start as a process does that others have died before."""
@@ -320,6 +348,7 @@ class World:
         self.logs = logs
         self.clock = ManualClock(START + LOBBY)
         self.journal = MemoryJournal()
+        self.exchange = ShakyExchange()
         self.catalog = ShakyCatalog()
         self.bookings = ShakyBookings()
         self.projections = ShakyProjections()

@@ -18,10 +18,9 @@ from coordinator.domain.events import SessionEnded
 from coordinator.domain.ids import SessionId, SlotId, UserId
 from coordinator.domain.model import EndReason, Level, SessionStatus, TimeSlot
 from coordinator.ports.bookings import RegistrationQuery
-from coordinator.services.background import every
 from coordinator.services.settlement import AFTERMATH
 from tests.domain.story import MODERATOR, START, minutes, user
-from tests.services.harness import NODE_TIMEOUT_SECONDS, Client, Node, World
+from tests.services.harness import Client, Node, World
 
 SLOTS = 200
 USERS = [user(number) for number in range(90)]
@@ -56,8 +55,7 @@ class Day:
         node = self.world.node(name, max_pending=500)
         node.course.jitter = random.Random(name)
         await node.take_up(STEP_SECONDS / 2)
-        beat = every(self.world.clock, NODE_TIMEOUT_SECONDS / 3, node.recovery.beat, "beat")
-        node.errands.start(beat, "beat")
+        node.beat()
         self.nodes.append(node)
 
     async def prepare(self) -> None:

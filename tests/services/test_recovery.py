@@ -23,11 +23,6 @@ async def session(world: World, node: Node) -> SessionId:
     return await world.open_session(node, USERS)
 
 
-def beating(node: Node) -> None:
-    """Keep a node's heart beating, as a running coordinator does."""
-    node.errands.start(every(node.clock, NODE_TIMEOUT_SECONDS / 3, node.recovery.beat, "heartbeat"), "heartbeat")
-
-
 async def lost(world: World, session: SessionId) -> list[ParticipantDisconnected]:
     return [event.body for event in await world.log(session) if isinstance(event.body, ParticipantDisconnected)]
 
@@ -81,7 +76,7 @@ async def test_lost_participants_are_let_go_before_overdue_deadlines(
 async def test_participants_of_living_nodes_are_left_alone(world: World, node: Node, session: SessionId) -> None:
     living = world.node("b0")
     await living.recovery.start()
-    beating(living)
+    living.beat()
     await node.joined(session, ANNA)
     (ben,) = await living.joined(session, BEN)
     await crash_after(world, node)
@@ -97,7 +92,7 @@ async def test_a_node_that_falls_silent_is_noticed_in_time(world: World, node: N
     living = world.node("b0")
     for each in (node, living):
         await each.recovery.start()
-        beating(each)
+        each.beat()
     await node.joined(session, ANNA, BEN)
     await world.clock.advance(60)
     assert await lost(world, session) == []
@@ -121,7 +116,7 @@ async def test_participants_that_joined_elsewhere_since_this_node_looked_are_let
     # From here on, nothing tells the living node what the other one writes.
     await node.joined(session, ANNA, BEN)
     await crash_after(world, node)
-    beating(living)
+    living.beat()
     await world.clock.advance(2 * SILENCE_SECONDS)
     assert {body.user_id for body in await lost(world, session)} == {ANNA, BEN}
     assert dina.kinds[:2] == ["participant_joined", "participant_joined"]
@@ -135,7 +130,7 @@ async def test_a_restart_within_the_timeout_lets_them_go_once_the_silence_is_lon
     await crash_after(world, node)
     restarted = world.node("b0")
     await soon(restarted.recovery.start())
-    beating(restarted)
+    restarted.beat()
     assert await lost(world, session) == []
     await world.clock.advance(NODE_TIMEOUT_SECONDS + NODE_TIMEOUT_SECONDS / 3)
     assert [body.user_id for body in await lost(world, session)] == [ANNA]
@@ -187,7 +182,7 @@ async def test_the_dead_are_not_forgotten_before_their_participants_are_let_go(
     await crash_after(world, node)
     living = world.node("b0")
     await living.recovery.start()
-    beating(living)
+    living.beat()
     living.line.is_cut = True
     await world.clock.advance(4 * SILENCE_SECONDS)
     assert node.id in await world.liveness.heartbeats()
@@ -206,14 +201,14 @@ async def test_more_lost_participants_than_may_wait_are_let_go_in_several_beats(
     narrow = world.node("b0", max_pending=3)
     await narrow.room(session)
     await crash_after(world, node)
-    beating(narrow)
+    narrow.beat()
     await world.clock.advance(4 * SILENCE_SECONDS)
     assert len(await lost(world, session)) == len(users)
 
 
 async def test_heartbeats_missed_in_an_outage_are_made_up_for(world: World, node: Node, session: SessionId) -> None:
     await node.joined(session, ANNA)
-    beating(node)
+    node.beat()
     world.liveness.is_cut = True
     await world.clock.advance(10)
     with pytest.raises(OutcomeUnknownError):

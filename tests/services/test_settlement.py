@@ -314,11 +314,10 @@ async def test_a_death_is_a_reason_to_settle_what_was_missed(world: World, node:
     assert (await world.kinds(session))[-1] == "session_ended"
     await node.crash()
     ending.cancel()
+    living.beat()
     await world.clock.advance(10)
-    await soon(living.recovery.beat())
     assert await world.statuses(slot) == {ANNA: "registered"}
-    await world.clock.advance(6)
-    await soon(living.recovery.beat())
+    await world.clock.advance(5)
     assert await world.statuses(slot) == {ANNA: "noshow"}
     assert set(await world.liveness.heartbeats()) == {living.id}
 
@@ -333,10 +332,10 @@ async def test_the_dead_are_not_forgotten_before_that_is_settled(world: World, n
     world.bookings.is_attendance_cut = True
     await living.do(session, END_IT)
     with pytest.raises(OutcomeUnknownError):
-        await soon(living.recovery.beat())
+        await soon(living.recovery.look())
     assert node.id in await world.liveness.heartbeats()
     world.bookings.is_attendance_cut = False
-    await soon(living.recovery.beat())
+    await soon(living.recovery.look())
     assert await world.statuses(await slot_of(world, session)) == {ANNA: "noshow"}
     assert node.id not in await world.liveness.heartbeats()
 

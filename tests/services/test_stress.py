@@ -60,7 +60,8 @@ class Chaos:
         node = self.world.node(f"{self.started:02x}", require_registration=False, max_pending=50)
         self.nodes.append(node)
         node.errands.start(self.recover(node), "recovery")
-        for seconds, work in ((5, node.recovery.beat), (1, node.recovery.sweep), (1, node.openings.open_due)):
+        node.beat()
+        for seconds, work in ((1, node.recovery.sweep), (1, node.openings.open_due)):
             node.errands.start(every(self.world.clock, seconds, work, work.__name__), work.__name__)
 
     async def recover(self, node: Node) -> None:

@@ -224,6 +224,8 @@ async def test_a_watch_is_answered_with_what_another_node_has_done(
 
 async def test_what_another_node_does_is_heard_within_a_second(world: World, node: Node, session: SessionId) -> None:
     there = world.node("b0")
+    for each in (there, node):
+        await soon(each.recovery.start())
     mona = node.watcher()
     await soon(mona.watch(session))
     node.tick()
@@ -234,41 +236,6 @@ async def test_what_another_node_does_is_heard_within_a_second(world: World, nod
     await there.do(session, END_IT)
     await world.clock.advance(1)
     assert mona.kinds(session)[2:] == ["session_ended", "participant_left"]
-
-
-async def test_sessions_that_are_over_are_looked_at_less_often_and_nothing_of_them_is_missed(
-    world: World, node: Node, session: SessionId
-) -> None:
-    there = world.node("b0")
-    anna, _ = await node.joined(session, ANNA, BEN)
-    await soon(anna.consent(True))
-    await node.do(session, record())
-    await world.clock.advance_to(START + minutes(1))
-    await node.do(session, END_IT)
-    mona = node.watcher()
-    await soon(mona.watch(session))
-    live = await world.open_session(node, [ANNA])
-    await soon(mona.watch(live))
-    await there.do(session, attach(ANNA, minutes(0.5)))
-    reads = []
-    for _ in range(60):
-        before = node.line.reads
-        await soon(node.overview.look())
-        reads.append(node.line.reads - before)
-    assert mona.kinds(session) == ["recording_attached"]
-    assert (reads.count(1), reads.count(2)) == (58, 2), "the live one each time, the other every 30th"
-
-
-async def test_nothing_is_looked_at_where_nobody_watches(world: World, node: Node, session: SessionId) -> None:
-    await node.joined(session, ANNA)
-    mona = node.watcher()
-    await soon(mona.watch(session))
-    mona.unwatch(session)
-    await world.settle()
-    reads = node.line.reads
-    for _ in range(3):
-        await soon(node.overview.look())
-    assert node.line.reads == reads
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -298,7 +265,8 @@ async def test_nothing_is_lost_or_doubled_whenever_one_watches(world: World, ses
         await mona.watch(session)
 
     await soon(asyncio.gather(talk(), *(watch_again_and_again(number) for number in range(4))))
-    await soon(node.overview.look())
+    node.following.look_at_all()
+    await world.settle()
     seq = (await world.log(session))[-1].seq
     assert [mona.positions[session] for mona in watchers] == [seq] * 4
 

@@ -18,6 +18,16 @@ class MemoryExchange:
         self.is_down = False
         self.ends: list[MemoryBus] = []
 
+    def carry(self, sender: "MemoryBus", hint: Hint) -> None:
+        """Take a hint to every other end that listens."""
+        for end in self.ends:
+            if end is not sender and end.is_live(hint.session_id):
+                self.deliver(end, hint)
+
+    def deliver(self, end: "MemoryBus", hint: Hint) -> None:
+        """Hand a hint to an end, soon."""
+        asyncio.get_running_loop().call_soon(end.take, hint)
+
     def go_down(self) -> None:
         """Lose every message from here on, and with them all subscriptions."""
         self.is_down = True
@@ -51,12 +61,9 @@ class MemoryBus(Bus):
 
     def publish(self, hints: Sequence[Hint]) -> None:
         """Send hints to whoever follows their sessions; see `Bus.publish`."""
-        if not self.is_up:
-            return
-        for hint in hints:
-            for end in self._exchange.ends:
-                if end is not self and end.is_live(hint.session_id):
-                    asyncio.get_running_loop().call_soon(end.take, hint)
+        if self.is_up:
+            for hint in hints:
+                self._exchange.carry(self, hint)
 
     def follow(self, session_id: SessionId) -> None:
         """Listen to a session; see `Bus.follow`."""

@@ -13,10 +13,12 @@ class MemoryLiveness:
     def __init__(self) -> None:
         self._beats: dict[NodeId, datetime] = {}
 
-    async def beat(self, node: NodeId, at: datetime) -> None:
-        """Note that `node` was alive at `at`."""
+    async def beat(self, node: NodeId, at: datetime) -> bool:
+        """Note that `node` was alive at `at`; tell whether it was known."""
         await asyncio.sleep(0)
+        was_known = node in self._beats
         self._beats[node] = max(at, self._beats.get(node, at))
+        return was_known
 
     async def heartbeats(self) -> Mapping[NodeId, datetime]:
         """Return the last heartbeat of every node that has not been forgotten."""

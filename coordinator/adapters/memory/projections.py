@@ -1,7 +1,7 @@
 """The projections in memory. Owns sessions and participants as last written; must not know how they came about."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 
 from coordinator.domain.ids import SessionId, UserId
@@ -75,6 +75,11 @@ class MemoryProjections:
         await asyncio.sleep(0)
         found = sorted((item for item in self._sessions.values() if _matches(item, query)), key=_place, reverse=True)
         return found[: query.limit]
+
+    async def seqs(self, session_ids: Collection[SessionId]) -> Mapping[SessionId, int]:
+        """Return how far the documents of these sessions are."""
+        await asyncio.sleep(0)
+        return {key: self._sessions[key].seq for key in session_ids if key in self._sessions}
 
     async def live(self) -> Sequence[SessionId]:
         """Return the sessions whose documents say waiting or active."""

@@ -14,10 +14,11 @@ class MongoLiveness:
     def __init__(self, database: Database) -> None:
         self._nodes = database.nodes
 
-    async def beat(self, node: NodeId, at: datetime) -> None:
-        """Note that `node` was alive at `at`; a late, older beat changes nothing."""
+    async def beat(self, node: NodeId, at: datetime) -> bool:
+        """Note that `node` was alive at `at`; tell whether it was known. A late, older beat changes nothing."""
         with unanswered_is_unknown():
-            await self._nodes.update_one({"_id": node}, {"$max": {"at": at}}, upsert=True)
+            result = await self._nodes.update_one({"_id": node}, {"$max": {"at": at}}, upsert=True)
+        return result.upserted_id is None
 
     async def heartbeats(self) -> Mapping[NodeId, datetime]:
         """Return the last heartbeat of every node that has not been forgotten."""

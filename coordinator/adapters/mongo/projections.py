@@ -3,7 +3,8 @@
 Owns the conditional writes and the bounded queries; must not know how the documents come about.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Collection as AbstractCollection
 from datetime import UTC, datetime, timedelta
 
 import pymongo
@@ -123,6 +124,13 @@ class MongoProjections:
             documents = await self._sessions.find(_equal(query)).to_list(None)
         sessions = sorted(self._lists.read(documents, read_session), key=_place, reverse=True)
         return [item for item in sessions if query.after is None or _place(item) < query.after][: query.limit]
+
+    async def seqs(self, session_ids: AbstractCollection[SessionId]) -> Mapping[SessionId, int]:
+        """Return how far the documents of these sessions are: the `seq` of each that is there, 0 where it has none."""
+        keys = [ObjectId(session_id) for session_id in session_ids]
+        with unanswered_is_unknown():
+            found = await self._sessions.find({"_id": {"$in": keys}}, {"seq": True}).to_list(None)
+        return {SessionId(str(document["_id"])): document.get("seq", 0) for document in found}
 
     async def live(self) -> Sequence[SessionId]:
         """Return the sessions whose documents say waiting or active."""

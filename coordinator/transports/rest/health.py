@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from coordinator.ports.bus import BusOutOfReachError
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.protocol import views
 from coordinator.protocol.requests import NoBody, Parameters
@@ -14,7 +15,7 @@ _PATIENCE_SECONDS = 3.0
 
 
 class HealthOperations:
-    """Probes for whatever runs the process. `checks` name what is needed; each fails by `OutcomeUnknownError`."""
+    """Probes for whatever runs the process. `checks` name what is needed; each fails by `OutcomeUnknownError` or `BusOutOfReachError`."""
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
         self._checks = checks
@@ -73,6 +74,6 @@ class HealthOperations:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await check()
-        except (OutcomeUnknownError, TimeoutError):
+        except (OutcomeUnknownError, BusOutOfReachError, TimeoutError):
             return False
         return True

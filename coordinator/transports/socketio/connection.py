@@ -17,6 +17,8 @@ from coordinator.transports.socketio.server import Outbox, frame
 
 _FINAL = frozenset({"replaced", "removed"})
 """Reasons after which the client is told not to come back by itself."""
+_RETURNING = frozenset({"seat_lost"})
+"""Reasons after which every client is to come back by itself, whatever its library."""
 
 _log = get_logger("connection")
 
@@ -100,7 +102,7 @@ class Connection:
         if reason in _FINAL:
             self._outbox.put(frame(f"{socketio.packet.DISCONNECT}{self._namespace},"))
         self.is_closed = True
-        self._spawn(self._outbox.close(reason), f"close {self.connection_id}")
+        self._spawn(self._outbox.close(reason, in_silence=reason in _RETURNING), f"close {self.connection_id}")
 
     def expire(self) -> None:
         """Close because the token is not valid any more; the client may come back with a fresh one."""
