@@ -1,14 +1,13 @@
 """The composition root: the only file that names every concrete class.
 
-`Coordinator` puts services and transports together over any set of ports; `mongo_ports` makes the real ones; `serve`
-runs the whole as a process until it is told to stop.
+`Coordinator` puts services and transports together over any set of ports; `mongo_ports` makes the real ones; `running`
+lets the whole answer, and stops it as planned.
 """
 
 import asyncio
 import secrets
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from coordinator.adapters.mongo.projections import MongoProjections
 from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import prepare
 from coordinator.adapters.no_bus import NoBus
+from coordinator.adapters.redis.bus import RedisBus
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.ids import NodeId
 from coordinator.ports.bookings import Bookings
@@ -38,7 +38,7 @@ from coordinator.ports.clock import Clock
 from coordinator.ports.commit_stream import CommitStream
 from coordinator.ports.consumers import Consumers
 from coordinator.ports.identity import IdSource, TokenVerifier
-from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.ports.journal import Journal
 from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections
 from coordinator.ports.replies import Replies
@@ -62,9 +62,9 @@ from coordinator.services.recovery import Recovery
 from coordinator.services.retention import Retention
 from coordinator.services.rooms import Rooms
 from coordinator.services.settlement import Settlement
+from coordinator.services.stopping import Stop
 from coordinator.services.watching import Watching
 from coordinator.settings import Settings, SettingsError
-from coordinator.telemetry import get_logger
 from coordinator.transports.rest.api import ApiServices, RestApi
 from coordinator.transports.rest.metrics import Metrics, Sources
 from coordinator.transports.rest.problems import connection_logger, problem_middleware
@@ -86,10 +86,16 @@ _RETENTION_SECONDS = 600.0
 """How often it is looked for sessions that have been kept long enough."""
 _RECONNECT_AFTER_MS = (500, 2000)
 """How long clients are to wait before they come back from a server that stops: not all at once."""
-_DEPARTURE_SECONDS = 5.0
-"""How long a stopping process may take to write down that its participants are gone."""
-
-_log = get_logger("app")
+_CLOSED_APART_SECONDS = 0.005
+_ALL_CLOSED_SECONDS = 1.0
+"""Nor are they closed all at once; how far apart, and when the last of them is, however many there are."""
+# How long the steps of a stop may take. With a database that hangs it is 7 s together; none is tried for long then.
+_CLOSING_SECONDS = 2.5
+_REQUESTS_SECONDS = 1.0
+_DEPARTURES_SECONDS = 2.0
+_DOCUMENTS_SECONDS = 2.0
+_LAST_TRY_SECONDS = 0.5
+_LOOPS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,9 @@ class Coordinator:
         self.recovery = Recovery(
             self._neighbours, self.rooms, ports.projections, self._following, ports.clock, self.settlement
         )
-        self.reader = Reader(self.rooms, ports.journal, ports.projections, ports.bookings)
+        self.reader = Reader(
+            self.rooms, ports.journal, ports.projections, ports.bookings, lambda: self._neighbours.has_company
+        )
         self.occurrences = Occurrences(ports.catalog, ports.bookings, self.settlement, ports.clock)
         self._moderation = Moderation(self.rooms)
         self._recordings = Recordings(self.rooms, self.reader, settings.recording.allowed_hosts)
@@ -205,7 +213,7 @@ class Coordinator:
         return needed if self.settings.redis.url is None else {**needed, "bus": self.ports.bus.ping}
 
     def _make_metrics(self) -> Metrics:
-        counts = self.rooms.counts
+        counts, roads = self.rooms.counts, self._following.roads
         return Metrics(
             Sources(
                 rooms=lambda: len(self.rooms.loaded),
@@ -214,6 +222,9 @@ class Coordinator:
                 commits=lambda: counts.commits,
                 events=lambda: counts.events,
                 conflicts=lambda: counts.conflicts,
+                commits_heard=lambda: roads.heard,
+                catch_ups=lambda: roads.catch_ups,
+                bus_up=lambda: None if self.settings.redis.url is None else self.ports.bus.is_up,
                 pending_commands=lambda: counts.waiting,
                 lags=self.feed.lags,
             )
@@ -224,7 +235,10 @@ class Coordinator:
         clock = self.ports.clock
         connections = Connections(self.node, self.ports.tokens, clock, limits, self._errands.start)
         server = EventServer(
-            self.settings.server.cors_origins, self.settings.limits.message_bytes, connections.await_handshake
+            self.settings.server.cors_origins,
+            self.settings.limits.message_bytes,
+            connections.await_handshake,
+            websocket_only=self.settings.server.workers > 1,
         )
         connections.attach(server)
         surroundings = Surroundings(connections, clock, self._errands.start)
@@ -272,18 +286,36 @@ class Coordinator:
         self._loops.start(every(clock, beats, self.recovery.beat, "heartbeat"), "heartbeat")
         self._loops.start(every(clock, looks, self.recovery.look, "neighbours"), "neighbours")
 
-    async def stop(self) -> None:
-        """Let everyone go, write down that they are gone, and stop."""
+    async def drain(self, stop: Stop) -> None:
+        """Let nobody in any more, tell everyone, and let them go one after the other; they come back elsewhere."""
+        self._api.health.drain()
         self._connections.drain(_reconnect_after_ms)
-        await self.feed.stop()
-        await self._sockets.close_all()
-        all_departed = await self._errands.wait_idle(_DEPARTURE_SECONDS)
-        await self._errands.stop()
-        with suppress(OutcomeUnknownError):
-            await self._projector.flush()
-            if all_departed:  # otherwise the silence of this node tells others, or its next start, to let them go
-                await self.recovery.stop()
-        await self._loops.stop()
+        closing = self._sockets.close_all(_CLOSED_APART_SECONDS, _ALL_CLOSED_SECONDS)
+        await asyncio.gather(
+            stop.step("closing connections", _CLOSING_SECONDS, closing),
+            stop.step("consumers' last acks: what they had acked comes again", _CLOSING_SECONDS, self.feed.stop()),
+        )
+
+    async def stop(self, stop: Stop) -> None:
+        """Write down that everyone is gone, and stop. Call `drain` before."""
+        all_departed = await stop.step(
+            "departures: another node, or the next start, lets the participants go",
+            _DEPARTURES_SECONDS,
+            self._departures(),
+        )
+        await stop.step("what ran beside", _LOOPS_SECONDS, self._errands.stop())
+        patience = _DOCUMENTS_SECONDS if all_departed else _LAST_TRY_SECONDS
+        await stop.step(
+            "documents: they are late until their sessions are loaded again", patience, self.rooms.write_documents()
+        )
+        await stop.step("loops", _LOOPS_SECONDS, self._loops.stop())
+        if all_departed:  # otherwise the silence of this node is what tells others
+            await stop.step("farewell: others take this node for lost", _LAST_TRY_SECONDS, self.recovery.stop())
+
+    async def _departures(self) -> None:
+        await self._sockets.answered()
+        if not await self._errands.wait_idle(_DEPARTURES_SECONDS):
+            raise TimeoutError
 
 
 def _reconnect_after_ms() -> int:
@@ -348,8 +380,6 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
 def _bus(settings: Settings) -> Bus:
     if settings.redis.url is None:
         return NoBus()
-    from coordinator.adapters.redis.bus import RedisBus
-
     return RedisBus(settings.redis.url, NodeId(secrets.token_hex(6)))
 
 
@@ -382,52 +412,33 @@ async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
 
 @asynccontextmanager
 async def running(coordinator: Coordinator) -> AsyncIterator[str]:
-    """Run a coordinator and its web server; gives the address at which it answers."""
+    """Run a coordinator and its web server; gives the address at which it answers.
+
+    However it is left, it stops as planned, in some 8 seconds at most, and says what it had to leave undone.
+    """
     settings = coordinator.settings.server
+    is_one_of_several = settings.workers > 1
     # Encoded bodies are refused, not decoded: decoding would come before any limit of ours.
     runner = web.AppRunner(
         coordinator.web_application(),
         access_log=None,
-        shutdown_timeout=1.0,
+        shutdown_timeout=0.5,
         auto_decompress=False,
         logger=connection_logger(),
     )
+    stop = Stop()
     try:
         await coordinator.start()
         await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port)
+        site = web.TCPSite(runner, settings.host, settings.port, reuse_port=is_one_of_several or None)
         await site.start()
         host, port = runner.addresses[0][:2]
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
-        await coordinator.stop()
-        await runner.cleanup()
-
-
-async def serve(settings: Settings, on_ready: Callable[[Coordinator, str], None]) -> None:
-    """Run until SIGTERM or SIGINT.
-
-    Args:
-        settings: Everything that can be set.
-        on_ready: Called once, with the node and the address, when it answers.
-
-    Raises:
-        SettingsError: Settings that do not go together.
-        OutcomeUnknownError: The database is out of reach.
-    """
-    if settings.redis.url is not None:
-        raise SettingsError(["redis.url: this version runs as a single node; leave it unset"])
-    if settings.auth.jwks is not None:
-        raise SettingsError(["auth.jwks: this version verifies HS256 tokens only; set auth.secret instead"])
-    signing_secret(settings)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with database_url(settings) as url, mongo_ports(settings, url) as ports:
-        coordinator = Coordinator(ports, settings)
-        async with running(coordinator) as address:
-            _log.info("listening", address=address, node=coordinator.node)
-            on_ready(coordinator, address)
-            await stopping.wait()
-            _log.info("stopping")
+        # Others take who comes now; alone, it goes on to answer that it is about to stop.
+        for listening in list(runner.sites) if is_one_of_several else ():
+            await listening.stop()
+        await coordinator.drain(stop)
+        await stop.step("requests", _REQUESTS_SECONDS, runner.cleanup())
+        await coordinator.stop(stop)
+        stop.tell()

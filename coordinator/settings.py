@@ -136,7 +136,9 @@ class SessionSettings(_Section, frozen=True, kw_only=True):
     no_show_minutes: Annotated[Minutes, _doc("How long after the start a session waits for participants.")] = 10.0
     empty_timeout_seconds: Annotated[Seconds, _doc("How long an active session may be empty before it ends.")] = 60.0
     reconnect_grace_seconds: Annotated[Seconds, _doc("How long a seat is held after its connection is lost.")] = 30.0
-    node_timeout_seconds: Annotated[PositiveSeconds, _doc("Silence after which a coordinator counts as dead.")] = 15.0
+    node_timeout_seconds: Annotated[
+        PositiveSeconds, _doc("Within how long a dead coordinator is found out, and its participants are let go.")
+    ] = 15.0
     require_registration: Annotated[Flag, _doc("Whether only users registered for the slot may join.")] = True
 
 

@@ -186,7 +186,7 @@ async def bench(size: Size, rate: float, rounds: int) -> tuple[list[dict[str, st
         url = await server.start()
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-                clients = await fill_rooms(server, url, http, meter, size)
+                clients = await fill_rooms(server, [url], http, meter, size)
                 await switch_recording_on(server, http, url)
                 waverers = [Waverer(client, due) for client in clients if not client.is_observer]
                 async with recording(server, http, url, waverers[0], due) as recorder:

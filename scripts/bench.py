@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
@@ -155,10 +155,11 @@ class Client:
 class Server:
     """`coordinator serve` as a process of its own, on a data directory of its own."""
 
-    def __init__(self, data_dir: Path, server_core: int | None) -> None:
+    def __init__(self, data_dir: Path, server_core: int | None, *options: str, secret: str | None = None) -> None:
         self.data_dir = data_dir
         self._core = server_core
-        self.secret = secrets.token_urlsafe(48)
+        self._options = options
+        self.secret = secret or secrets.token_urlsafe(48)
 
     async def start(self) -> str:
         """Start; return the address."""
@@ -170,6 +171,7 @@ class Server:
             **{f"COORDINATOR_LIMITS__{name}": value for name, value in unlimited.items()},
         }
         command = [sys.executable, "-m", "coordinator", "serve", "--port", "0", "--data-dir", str(self.data_dir)]
+        command += self._options
         if self._core is not None:
             command = ["taskset", "-c", str(self._core), *command]
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
@@ -183,8 +185,8 @@ class Server:
     def processes(self) -> dict[str, psutil.Process]:
         """Return the server's process and its database's."""
         server = psutil.Process(self._process.pid)
-        database = next(child for child in server.children(recursive=True) if "secantus" in " ".join(child.cmdline()))
-        return {"server": server, "database": database}
+        children = [child for child in server.children(recursive=True) if "secantus" in " ".join(child.cmdline())]
+        return {"server": server, **({"database": children[0]} if children else {})}
 
     def stop(self) -> None:
         """Stop it."""
@@ -236,8 +238,13 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
     return sessions
 
 
-async def fill_rooms(server: Server, url: str, http: aiohttp.ClientSession, meter: Meter, size: "Size") -> list[Client]:
-    """Connect and join everyone; the first of each room is the one who looks for the others' toggles."""
+async def fill_rooms(
+    server: Server, urls: Sequence[str], http: aiohttp.ClientSession, meter: Meter, size: "Size", *, mixed: bool = False
+) -> list[Client]:
+    """Connect and join everyone; the first of each room is the one who looks for the others' toggles.
+
+    With several addresses each room is at one of them, or with `mixed` its participants are spread over all.
+    """
     tokens = Hs256Tokens(server.secret, clock=SystemClock())
     sessions = await offer_rooms(server, size.rooms, size.seats)
     clients = []
@@ -249,7 +256,11 @@ async def fill_rooms(server: Server, url: str, http: aiohttp.ClientSession, mete
             clients.append(Client(user, token, session_id, room, meter))
             clients[-1].is_observer = seat == 0
     for start in range(0, len(clients), 40):
-        await asyncio.gather(*(client.enter(http, url) for client in clients[start : start + 40]))
+        entering = []
+        for number in range(start, min(start + 40, len(clients))):
+            place = number if mixed else number // size.seats
+            entering.append(clients[number].enter(http, urls[place % len(urls)]))
+        await asyncio.gather(*entering)
     return clients
 
 
@@ -303,11 +314,12 @@ async def measure(
     meter: Meter,
     server: Server,
     size: Size,
+    beside: Mapping[str, psutil.Process] | None = None,
 ) -> dict[str, str]:
-    """Warm up, run the load, and return a row of figures."""
+    """Warm up, run the load, and return a row of figures; `beside` are more processes whose load is of interest."""
     await load(clients, size.seconds / 4)
     meter.reset()
-    processes = {**server.processes(), "generator": psutil.Process()}
+    processes = {**server.processes(), **(beside or {}), "generator": psutil.Process()}
     before = {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}
     start = time.perf_counter()
     await load(clients, size.seconds)
@@ -337,7 +349,7 @@ async def bench(size: Size, rates: list[float], rounds: int) -> dict[str, list[d
         meter = Meter()
         try:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-                clients = await fill_rooms(server, url, http, meter, size)
+                clients = await fill_rooms(server, [url], http, meter, size)
                 for _ in range(rounds):
                     rows.setdefault("as fast as acked", []).append(
                         await measure(closed_loop, clients, meter, server, size)
@@ -352,7 +364,9 @@ async def bench(size: Size, rates: list[float], rounds: int) -> dict[str, list[d
     return rows
 
 
-def _median_row(rows: list[dict[str, str]]) -> dict[str, str]:
+def median_row(rows: list[dict[str, str]]) -> dict[str, str]:
+    """Return the middle of each figure."""
+
     def middle(name: str) -> str:
         texts = [row[name] for row in rows]
         if any(text == "-" for text in texts):
@@ -386,7 +400,7 @@ def main() -> None:
     )
     table = Table("load", *next(iter(rows.values()))[0])
     for load, measured in rows.items():
-        table.add_row(load, *_median_row(measured).values())
+        table.add_row(load, *median_row(measured).values())
     console.print(table)
 
 

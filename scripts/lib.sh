@@ -13,6 +13,7 @@ SYSTEM_PARTS=(
   "node nodejs"
   "npm npm"
   "curl curl"
+  "redis-server redis-server"
 )
 MIN_NODE=18
 

@@ -135,6 +135,9 @@ WRONG_IN_A_FILE = [
     ("server.host", "127", "host name"),
     ("server.host", '""', "host name"),
     ("server.host", "2030-01-01", "host name"),
+    ("server.workers", "0", "from 1 to 64"),
+    ("server.workers", "65", "from 1 to 64"),
+    ("server.workers", "1.5", "whole number"),
     ("server.cors_origins", '"https://a.example"', "a list of origins"),
     ("server.cors_origins", '["a.example"]', "https://example.org"),
     ("server.cors_origins", '["https://a.example/path"]', "https://example.org"),
@@ -200,7 +203,9 @@ class TestRefusals:
         assert right in message.partition("; expected ")[2]
         message.encode()  # can be printed
 
-    @pytest.mark.parametrize("value", [70000, "8080", 1.5, True, object()], ids=repr)
+    @pytest.mark.parametrize(
+        "value", [70000, "8080", 1.5, True, object()], ids=["too large", "text", "fraction", "switch", "object"]
+    )
     def test_a_wrong_value_in_a_flag(self, value: object) -> None:
         assert refusal(flags={"server.port": value}).startswith("server.port (from the command line): got ")
 
@@ -286,7 +291,7 @@ class TestSecrecy:
         assert shown["auth"]["jwks"] == "https://me:***@keys.example/jwks.json"
         assert shown["mongo"]["url"] == "mongodb://me:***@db1,db2:27018/?replicaSet=rs0&proxyPassword=***&w=1"
         assert shown["redis"]["url"] == "rediss://:***@cache:6379/0?password=***"
-        assert shown["server"] == {"host": "127.0.0.1", "port": 8080, "cors_origins": []}
+        assert shown["server"] == {"host": "127.0.0.1", "port": 8080, "cors_origins": [], "workers": 1}
         msgspec.json.encode(shown)
 
     @pytest.mark.parametrize("url", ["mongodb://me:hun@ter/2@db/x", "mongodb://db:27017/x", "mongodb://me@db/x?w=1"])

@@ -83,7 +83,7 @@ def _erasure(ports: Ports, background: BackgroundTasks) -> Erasure:
     # These rooms are only read: nobody writes for them, and nobody listens.
     projector = Projector(ports.projections, ports.clock)
     rooms = Rooms(ports.journal, ports.clock, ports.ids, projector, Fanout(), background, max_pending=0)
-    reader = Reader(rooms, ports.journal, ports.projections, ports.bookings)
+    reader = Reader(rooms, ports.journal, ports.projections, ports.bookings, lambda: True)
     booking = Booking(ports.catalog, ports.bookings, reader, ports.clock, ports.ids)
     return Erasure(ports.journal, ports.projections, ports.bookings, booking, ports.clock, ports.ids)
 

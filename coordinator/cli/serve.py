@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from coordinator import app as application
+from coordinator.adapters.system import SystemClock
+from coordinator.app import make_tokens, signing_secret
 from coordinator.cli.common import (
     ConfigOption,
     DataDirOption,
@@ -18,8 +19,12 @@ from coordinator.cli.common import (
     settings_from,
     told_failures,
 )
+from coordinator.cli.process import serve as serve_alone
 from coordinator.cli.seeding import describe_demo, offer_demo
+from coordinator.cli.supervisor import WorkersFailedError
+from coordinator.cli.workers import WORKER_OPTION, supervise, work
 from coordinator.domain.errors import CoordinatorError
+from coordinator.settings import Settings
 
 
 def serve(
@@ -28,37 +33,54 @@ def serve(
     mongo_url: MongoUrlOption = None,
     data_dir: DataDirOption = None,
     redis_url: Annotated[str | None, typer.Option(help="Redis that joins several coordinators.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port; several need Redis.")] = None,
     config: ConfigOption = None,
     demo: Annotated[bool, typer.Option("--demo", help="Also offer a slot with registered demo users.")] = False,
+    as_worker: Annotated[bool, typer.Option(WORKER_OPTION, hidden=True)] = False,
 ) -> None:
     """Run a coordinator until it is told to stop. Without --mongo-url it brings its own database."""
     with told_failures():
+        if as_worker:
+            work()
+            return
         settings = settings_from(
-            config, mongo_url, data_dir, server__host=host, server__port=port, redis__url=redis_url
+            config,
+            mongo_url,
+            data_dir,
+            server__host=host,
+            server__port=port,
+            server__workers=workers,
+            redis__url=redis_url,
         )
         secret_was_set = settings.auth.secret is not None
-        application.signing_secret(settings)
+        signing_secret(settings)
         if not secret_was_set:
             place = plain(str(Path(settings.mongo.data_dir).resolve()))
             out.print(
                 f"No auth.secret is set: tokens are signed with a development secret kept in {place}.", soft_wrap=True
             )
         demos: set[asyncio.Task[None]] = set()
+        several = settings.server.workers > 1
 
-        def ready(coordinator: application.Coordinator, address: str) -> None:
+        def ready(address: str) -> None:
+            how = f"{settings.server.workers} workers, websocket only" if several else "Ctrl-C stops"
             out.print(
                 f"Coordinator [bold]ready[/] at [bold]{plain(address)}/[/]  "
-                "(Socket.IO: /rooms, /moderation, /recording; Ctrl-C stops)",
+                f"(Socket.IO: /rooms, /moderation, /recording; {how})",
                 soft_wrap=True,
             )
             if demo:
-                demos.add(asyncio.ensure_future(_offer_demo(coordinator, address)))
+                demos.add(asyncio.ensure_future(_offer_demo(settings, address)))
 
-        run(application.serve(settings, ready))
+        try:
+            run(supervise(settings, ready) if several else serve_alone(settings, lambda _, address: ready(address)))
+        except WorkersFailedError as error:
+            err.print(f"[bold red]workers[/] {plain(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from None
 
 
-async def _offer_demo(coordinator: application.Coordinator, address: str) -> None:
-    tokens = application.make_tokens(coordinator.settings, coordinator.ports.clock)
+async def _offer_demo(settings: Settings, address: str) -> None:
+    tokens = make_tokens(settings, SystemClock())
     try:
         offer = await offer_demo(address, tokens)
     except (CoordinatorError, OSError) as error:

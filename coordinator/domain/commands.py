@@ -59,6 +59,15 @@ class DisconnectParticipant(_Command, frozen=True, kw_only=True):
     actor: Actor = SYSTEM
 
 
+class ReconnectParticipant(_Command, frozen=True, kw_only=True):
+    """Note that `connection_id`, through which the actor's seat was held, is not gone after all.
+
+    A seat that is free by now, or held through another connection, stays as it is.
+    """
+
+    connection_id: ConnectionId
+
+
 class SetMedia(_Command, frozen=True, kw_only=True):
     """Switch the actor's camera or microphone; None leaves it as it is."""
 
@@ -124,6 +133,7 @@ Command: TypeAlias = (
     | JoinSession
     | LeaveSession
     | DisconnectParticipant
+    | ReconnectParticipant
     | SetMedia
     | SetRecordingConsent
     | AdvanceTime

@@ -19,6 +19,7 @@ from coordinator.domain.commands import (
     LeaveSession,
     MuteParticipant,
     OpenSession,
+    ReconnectParticipant,
     RemoveParticipant,
     SetMedia,
     SetRecording,
@@ -154,6 +155,7 @@ _REFUSED_WHEN_ENDED: dict[type[Any], type[CoordinatorError] | None] = {
     JoinSession: SessionEndedError,
     LeaveSession: None,
     DisconnectParticipant: None,
+    ReconnectParticipant: None,
     SetMedia: SessionEndedError,
     SetRecordingConsent: SessionEndedError,
     AdvanceTime: None,
@@ -251,6 +253,15 @@ def _disconnect(decision: Decision, state: SessionState, command: DisconnectPart
     )
 
 
+def _reconnect(decision: Decision, state: SessionState, command: ReconnectParticipant) -> None:
+    user = command.actor.user_id
+    participant = state.participants.get(user)
+    if participant is None or not participant.holds_seat or participant.is_present:
+        return
+    if participant.connection_id == command.connection_id:
+        decision.say(command.actor, ParticipantReconnected(user_id=user, connection_id=command.connection_id))
+
+
 def _set_media(decision: Decision, state: SessionState, command: SetMedia) -> None:
     participant = _present_on(state, command.actor.user_id, command.connection_id)
     camera, mic = command.camera_enabled, command.mic_enabled
@@ -336,6 +347,7 @@ _HANDLERS: dict[type[Any], Callable[[Decision, SessionState, Any], None]] = {
     JoinSession: _join,
     LeaveSession: _leave,
     DisconnectParticipant: _disconnect,
+    ReconnectParticipant: _reconnect,
     SetMedia: _set_media,
     SetRecordingConsent: _set_consent,
     AdvanceTime: _advance,

@@ -247,7 +247,7 @@ class Health(View, frozen=True, kw_only=True):
 class Readiness(View, frozen=True, kw_only=True):
     """Whether everything that is needed answers."""
 
-    status: Literal["ready", "unavailable"]
+    status: Literal["ready", "unavailable", "draining"]
     checks: dict[str, Literal["ok", "out of reach"]]
 
 

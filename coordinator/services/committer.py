@@ -97,8 +97,8 @@ class GroupCommitter:
         self._dirty: dict[SessionId, Room] = {}
         self._wake = asyncio.Event()
 
-    def submit(self, room: Room, command: Command) -> asyncio.Future[int]:
-        """Let `command` be decided in its turn.
+    def submit(self, room: Room, command: Command, *, first: bool = False) -> asyncio.Future[int]:
+        """Let `command` be decided in its turn, or before all that waits (`first`).
 
         Returns:
             A future of the `seq` that holds once the command's events are durable. It fails with what the decider
@@ -110,7 +110,7 @@ class GroupCommitter:
         if self.counts.waiting >= self._max_pending:
             raise UnavailableError("the database cannot keep up; try again")
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        room.pending.append(Pending(command, answer))
+        (room.pending.appendleft if first else room.pending.append)(Pending(command, answer, first))
         self.counts.waiting += 1
         self._mark(room)
         return answer
@@ -304,7 +304,9 @@ class GroupCommitter:
         self.counts.conflicts += 1
         _log.info("commit_conflict", session=batch.room.session_id)
         batch.room.is_stale = True
-        batch.room.pending.extendleft(pending for pending, _ in reversed(batch.answers))
+        waiting = batch.room.pending
+        urgent = [waiting.popleft() for _ in range(len(waiting)) if waiting[0].is_first]
+        waiting.extendleft(reversed([*urgent, *(pending for pending, _ in batch.answers)]))
         self._mark(batch.room)
 
     def _answer(self, batch: _Batch, failure: Exception | None = None) -> None:

@@ -11,6 +11,7 @@ written, each slower and surer than the one before:
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from coordinator.domain.errors import NotFoundError, UnavailableError
@@ -33,6 +34,19 @@ _RETRY_SECONDS = 0.5
 _log = get_logger("following")
 
 
+@dataclass(slots=True)
+class Roads:
+    """How the commits of other nodes came here so far: plain numbers, so that counting costs nothing.
+
+    Attributes:
+        heard: Commits that were taken as they arrived on the bus.
+        catch_ups: Times that the journal of a session was read because something was, or might be, missing.
+    """
+
+    heard: int = 0
+    catch_ups: int = 0
+
+
 class Following(BusListener):
     """Keeps the rooms with listeners up to date with what other nodes write.
 
@@ -42,6 +56,9 @@ class Following(BusListener):
         projections: How far each session is, as far as the documents know.
         neighbours: Whether there are other nodes.
         clock: Time.
+
+    Attributes:
+        roads: How the commits of other nodes came here.
     """
 
     def __init__(self, rooms: Rooms, bus: Bus, projections: Projections, neighbours: Neighbours, clock: Clock) -> None:
@@ -50,6 +67,7 @@ class Following(BusListener):
         self._projections = projections
         self._neighbours = neighbours
         self._clock = clock
+        self.roads = Roads()
         self._behind: dict[SessionId, None] = {}
         self._wake = asyncio.Event()
         self._unreadable: set[SessionId] = set()
@@ -119,10 +137,12 @@ class Following(BusListener):
 
     def _take(self, commit: Commit) -> bool:
         try:
-            return self._rooms.take(commit)
+            is_complete = self._rooms.take(commit)
         except Exception:  # noqa: BLE001 - a hint decides nothing: what the journal says, and whether it can be read, does
             _log.exception("hint_not_taken", session=commit.session_id)
             return False
+        self.roads.heard += is_complete
+        return is_complete
 
     def _hand_over(self, signal: RelayedSignal) -> None:
         room = self._rooms.peek(signal.session_id)
@@ -147,6 +167,7 @@ class Following(BusListener):
         room = self._rooms.peek(session_id)
         if room is None:
             return
+        self.roads.catch_ups += 1
         try:
             await self._rooms.refresh(room)
         except UnavailableError:

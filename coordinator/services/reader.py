@@ -1,30 +1,48 @@
 """Reads that are never older than any ack: the projection plus the journal's tail (SPEC section 2, event log)."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
 from coordinator.domain.errors import NotFoundError
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import SealedEvent
-from coordinator.domain.model import Session, TimeSlot
+from coordinator.domain.model import Session, SessionStatus, TimeSlot
 from coordinator.ports.bookings import Bookings
 from coordinator.ports.journal import Journal
 from coordinator.ports.projections import Projections, SessionQuery
+from coordinator.services.background import at_once
 from coordinator.services.catching_up import Snapshot, snapshot_of
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.rooms import Rooms
+
+_READS_AT_ONCE = 8
 
 
 class Reader:
     """Answers questions about sessions.
 
     Every method raises `NotFoundError` for an unknown session and `UnavailableError` when the database is away.
+
+    Args:
+        rooms: The rooms of this node.
+        journal: The truth.
+        projections: The documents.
+        bookings: Who is registered.
+        has_company: Whether other nodes may be writing.
     """
 
-    def __init__(self, rooms: Rooms, journal: Journal, projections: Projections, bookings: Bookings) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        journal: Journal,
+        projections: Projections,
+        bookings: Bookings,
+        has_company: Callable[[], bool],
+    ) -> None:
         self._rooms = rooms
+        self._has_company = has_company
         self._journal = journal
         self._projections = projections
         self._bookings = bookings
@@ -46,11 +64,28 @@ class Reader:
     async def sessions(self, query: SessionQuery) -> Sequence[Session]:
         """Return the sessions that are looked for, the newest first.
 
-        Never older than an ack of this node. What another node acked within the last 100 ms may not be seen yet.
+        Never older than an ack of this node, and none of those that are returned is older than any ack. A session that
+        another node has moved into what is looked for within the last 100 ms may not be found yet.
         """
         await self._rooms.write_documents()
         with silence_is_unavailable():
+            page = await self._projections.page(query)
+            if not self._has_company() or not await self._bring_up(page):
+                return page
+            await self._rooms.write_documents()
             return await self._projections.page(query)
+
+    async def _bring_up(self, sessions: Sequence[Session]) -> bool:
+        """Bring rooms up to the journal where that is further than these documents; tell whether it was for any."""
+        behind: list[SessionId] = []
+
+        async def look(session: Session) -> None:
+            if session.status is not SessionStatus.ENDED and await self._journal.read(session.id, after=session.seq):
+                await self._rooms.refresh(await self._rooms.room(session.id))
+                behind.append(session.id)
+
+        await at_once(_READS_AT_ONCE, sessions, look)
+        return bool(behind)
 
     async def events(self, session_id: SessionId, after: int, limit: int) -> Sequence[SealedEvent]:
         """Return up to `limit` events after `after`, in order; those of a session that has vanished, too, if kept."""

@@ -26,10 +26,17 @@ RECENT_EVENTS = 128
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """A command that waits to be decided, and the future that gets its answer: the `seq` after it, or a refusal."""
+    """A command that waits to be decided.
+
+    Attributes:
+        command: What is asked.
+        answer: Gets the `seq` after it, or a refusal.
+        is_first: Whether it goes before all that is not.
+    """
 
     command: Command
     answer: asyncio.Future[int]
+    is_first: bool = False
 
 
 class Room:

@@ -6,10 +6,11 @@ closing connections that lost their seat. What users may ask stands in `particip
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
-from coordinator.domain.commands import AdvanceTime, Command, JoinSession
+from coordinator.domain.commands import AdvanceTime, Command, ReconnectParticipant
 from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.errors import CoordinatorError, NotFoundError, UnavailableError
 from coordinator.domain.events import (
@@ -218,9 +219,27 @@ class Rooms:
         """
         return self._committer.submit(room, command)
 
-    def insist(self, session_id: SessionId, command: Command) -> None:
-        """Let a command of the coordinator itself happen, if the database is away then as soon as it is back."""
-        self._background.start(self._insist(session_id, command), f"{type(command).__name__} {session_id}")
+    def insist(
+        self,
+        session_id: SessionId,
+        command: Command,
+        *,
+        first: bool = False,
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Let a command of the coordinator itself happen, if the database is away then as soon as it is back.
+
+        With `first` it is decided before all that waits, if the session is in memory. It is not tried again once
+        `until` tells that it is no longer wanted.
+        """
+        room = self._rooms.get(session_id) if first else None
+        answer = None
+        if room is not None:
+            with suppress(UnavailableError):
+                answer = self._committer.submit(room, command, first=True)
+        self._background.start(
+            self._insist(session_id, command, until, answer), f"{type(command).__name__} {session_id}"
+        )
 
     async def refresh(self, room: Room) -> None:
         """Bring a room up to the journal, for readers that must not miss what another node wrote.
@@ -236,13 +255,24 @@ class Rooms:
         for room in self.loaded:
             self._drop_if_idle(room)
 
-    async def _insist(self, session_id: SessionId, command: Command) -> None:
+    async def _insist(
+        self,
+        session_id: SessionId,
+        command: Command,
+        until: Callable[[], bool] = lambda: False,
+        answer: asyncio.Future[int] | None = None,
+    ) -> None:
         attempt = 0
-        while True:
+        while answer is not None or not until():
             try:
-                room = await self.room(session_id)
-                await self._committer.submit(room, command)
+                if answer is None:
+                    room = await self.room(session_id)
+                    if until():
+                        return
+                    answer = self._committer.submit(room, command)
+                await answer
             except UnavailableError:
+                answer = None
                 await self._clock.sleep(_INSIST_PAUSES_SECONDS[min(attempt, len(_INSIST_PAUSES_SECONDS) - 1)])
                 attempt += 1
             except CoordinatorError as refusal:
@@ -302,9 +332,10 @@ class Rooms:
             return
         if isinstance(body, ParticipantDisconnected):
             actor = Actor(user_id=body.user_id, role=Role.PARTICIPANT)
-            # Not registered: a seat that is lost by then must not be taken anew, with everything switched off.
-            rejoin = JoinSession(actor=actor, connection_id=subscriber.connection_id, registered=False)
-            self.insist(room.session_id, rejoin)
+            back = ReconnectParticipant(actor=actor, connection_id=subscriber.connection_id)
+            # Before whatever the connection has asked for since: it has never been away. And not once it is gone: its
+            # departure may have been decided while it was away, and nobody would take this back again.
+            self.insist(room.session_id, back, first=True, until=lambda: not _listens(subscriber, room))
         elif body.reason is LeftReason.TIMEOUT:
             del room.subscribers[subscriber.connection_id]
             subscriber.close("seat_lost")  # it comes back and takes a seat like anybody
@@ -361,6 +392,10 @@ class Rooms:
         # Timers run on the stopwatch, deadlines on the wall clock: if it was a little early, there is another time.
         room.timed_for = None
         self._set_timers(room)
+
+
+def _listens(subscriber: Subscriber, room: Room) -> bool:
+    return room.subscribers.get(subscriber.connection_id) is subscriber
 
 
 def close_replaced(subscriber: Subscriber, session_id: SessionId) -> None:

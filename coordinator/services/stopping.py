@@ -31,7 +31,14 @@ class Stop:
         """Do `work` for at most `seconds`; tell whether it was done.
 
         It never raises but for cancellation, and returns in time also when `work` does not let itself be cancelled.
+
+        Args:
+            name: What it is, and what follows if it is left undone, for whoever reads the log.
+            seconds: How long it may take.
+            work: What to do.
         """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task}, timeout=seconds)
@@ -40,6 +47,7 @@ class Stop:
                 await asyncio.wait({task}, timeout=_LAST_WORD_SECONDS)
         finally:
             task.cancel()
+        _log.debug("stop_step", step=name, seconds=round(loop.time() - began, 3))
         if _is_done(task, name):
             return True
         self.undone.append(name)
@@ -48,11 +56,7 @@ class Stop:
     def tell(self) -> None:
         """Say in one line what was left undone, if anything was."""
         if self.undone:
-            _log.warning(
-                "stopped_unfinished",
-                undone=self.undone,
-                consequence="participants who still seem to be here are let go by another node, or by the next start",
-            )
+            _log.warning("stopped_unfinished", undone=self.undone)
 
 
 def _is_done(task: "asyncio.Future[object]", name: str) -> bool:

@@ -35,6 +35,7 @@ from coordinator.ports.journal import Journal
 from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections
 from coordinator.ports.replies import Replies
+from tests.contracts.bus_ends import Place, place_of
 from tests.database import DEAD_URL, client, fresh_database, server_url
 
 
@@ -164,3 +165,17 @@ def liveness(backend: str, request: pytest.FixtureRequest) -> Liveness:
 @pytest.fixture
 def ids(backend: str) -> IdSource:
     return SequentialIds() if backend == "memory" else ObjectIds()
+
+
+@pytest.fixture(params=["memory", "redis", "redis cluster"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Where the nodes' ends of the bus meet."""
+    with place_of(request.param) as found:
+        yield found
+
+
+@pytest.fixture(params=["memory", "redis", "redis cluster"])
+def fragile_place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """The same, and it can go down."""
+    with place_of(request.param, fragile=True) as found:
+        yield found

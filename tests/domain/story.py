@@ -26,6 +26,7 @@ from coordinator.domain.commands import (
     LeaveSession,
     MuteParticipant,
     OpenSession,
+    ReconnectParticipant,
     RemoveParticipant,
     SetMedia,
     SetRecording,
@@ -119,6 +120,11 @@ def lose(
 ) -> DisconnectParticipant:
     """The user's connection is gone."""
     return DisconnectParticipant(user_id=who, connection_id=via or laptop(who), reason=reason)
+
+
+def back(who: UserId, via: ConnectionId | None = None) -> ReconnectParticipant:
+    """The user's connection was not gone after all."""
+    return ReconnectParticipant(actor=acting(who), connection_id=via or laptop(who))
 
 
 def media(

@@ -35,6 +35,7 @@ from tests.domain.story import (
     START,
     Story,
     acting,
+    back,
     consent,
     join,
     kinds,
@@ -362,3 +363,30 @@ class TestRemove:
         story = running(ANNA, BEN).given(remove(ANNA))
         assert story.when(lose(ANNA)) == []
         assert story.when(leave(ANNA)) == []
+
+
+def test_a_connection_that_was_not_gone_after_all_takes_its_seat_back() -> None:
+    story = running(ANNA, BEN).given(media(ANNA, mic=True), lose(ANNA), at=minutes(1))
+    (event,) = story.when(back(ANNA))
+    assert event.body == ParticipantReconnected(user_id=ANNA, connection_id=laptop(ANNA))
+    assert event.actor == acting(ANNA)
+    assert story.session.participants[ANNA].mic_enabled
+    assert story.when(back(ANNA)) == []
+
+
+def test_a_seat_that_is_held_otherwise_or_free_is_not_taken_back() -> None:
+    elsewhere = running(ANNA, BEN).given(lose(ANNA), join(ANNA, via=phone(ANNA)), at=minutes(1))
+    assert elsewhere.when(back(ANNA)) == []
+    away_elsewhere = elsewhere.given(lose(ANNA, via=phone(ANNA)))
+    assert away_elsewhere.when(back(ANNA)) == []
+    left = running(ANNA, BEN).given(leave(ANNA), at=minutes(1))
+    assert left.when(back(ANNA)) == []
+    removed = running(ANNA, BEN).given(lose(ANNA), remove(ANNA), at=minutes(1))
+    assert removed.when(back(ANNA)) == []
+    assert running(ANNA, BEN).when(back(CLEO), at=minutes(1)) == []
+
+
+def test_a_connection_that_comes_back_too_late_finds_its_seat_free() -> None:
+    story = running(ANNA, BEN).given(lose(ANNA), at=minutes(1))
+    assert story.when(back(ANNA), at=minutes(1) + GRACE) == []
+    assert story.log[-1].body == ParticipantLeft(user_id=ANNA, reason=LeftReason.TIMEOUT)

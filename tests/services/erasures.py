@@ -96,7 +96,7 @@ class Eraser:
         projections: Any = self.projections
         bookings: Any = Watched(world.bookings, self.course)
         catalog: Any = Watched(world.catalog, self.course)
-        reader = Reader(node.rooms, journal, projections, bookings)
+        reader = Reader(node.rooms, journal, projections, bookings, lambda: True)
         booking = Booking(catalog, bookings, reader, world.clock, node.ids)
         self.erasure = Erasure(journal, projections, bookings, booking, world.clock, node.ids)
 

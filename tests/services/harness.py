@@ -265,7 +265,7 @@ class Node:
         )
         self.openings = Openings(catalog, bookings, self.rooms, clock, self.ids, rules, self.settlement)
         self.recovery = Recovery(self.neighbours, self.rooms, world.projections, self.following, clock, self.settlement)
-        self.reader = Reader(self.rooms, journal, world.projections, bookings)
+        self.reader = Reader(self.rooms, journal, world.projections, bookings, lambda: self.neighbours.has_company)
         self.consents = Consents(self.rooms, journal, world.projections, clock)
         self.booking = Booking(catalog, bookings, self.reader, clock, self.ids)
         self.moderation = Moderation(self.rooms)

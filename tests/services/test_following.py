@@ -230,6 +230,22 @@ async def test_a_connection_that_was_taken_for_lost_takes_its_seat_back(pair: Pa
     await pair.agree(pair.anna, pair.ben)
 
 
+async def test_what_it_asked_for_meanwhile_is_done_as_if_it_had_never_been_away(pair: Pair) -> None:
+    with pair.world.exchange.lose(pair.here.bus):
+        await pair.there.do(pair.session, lose(ANNA, pair.anna.connection_id, DisconnectReason.CONNECTION_LOST))
+    await soon(pair.anna.media(mic=True))
+    assert pair.anna.kinds[-3:] == ["participant_disconnected", "participant_reconnected", "mic_changed"]
+    pair.here.line.hold()
+    waiting = pair.anna.media(mic=False)
+    await pair.world.settle()
+    await pair.there.do(pair.session, lose(ANNA, pair.anna.connection_id, DisconnectReason.CONNECTION_LOST))
+    pair.here.line.release()
+    await soon(waiting)
+    await pair.world.settle()
+    assert pair.anna.kinds[-3:] == ["participant_disconnected", "participant_reconnected", "mic_changed"]
+    await pair.agree(pair.anna, pair.ben)
+
+
 async def test_a_connection_whose_seat_was_freed_meanwhile_is_closed_so_that_it_comes_back(pair: Pair) -> None:
     with pair.world.exchange.lose(pair.here.bus):
         await pair.there.do(pair.session, lose(ANNA, pair.anna.connection_id, DisconnectReason.CONNECTION_LOST))

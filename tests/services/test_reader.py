@@ -172,6 +172,20 @@ async def test_lists_of_sessions_are_never_older_than_an_ack(world: World, node:
     assert found == (await world.expected_documents(session)).session
 
 
+async def test_what_a_list_shows_is_not_older_than_an_ack_of_another_node(
+    world: World, node: Node, session: SessionId, elsewhere: Node
+) -> None:
+    for each in (elsewhere, node):
+        await soon(each.recovery.start())
+    for turn in range(10):
+        seq = await elsewhere.do(session, join(ANNA), media(ANNA, mic=turn % 2 == 0))
+        await world.clock.advance(0.02 * (turn % 4))
+        (found,) = await soon(node.reader.sessions(SessionQuery()))
+        assert found.seq >= seq
+    await elsewhere.do(session, END_IT)
+    assert list(await soon(node.reader.sessions(SessionQuery(status=SessionStatus.WAITING)))) == []
+
+
 async def test_a_list_waits_for_documents_that_somebody_else_is_writing(
     world: World, node: Node, session: SessionId
 ) -> None:

@@ -57,12 +57,13 @@ class Chaos:
 
     async def start_node(self) -> None:
         self.started += 1
-        node = self.world.node(f"{self.started:02x}", require_registration=False, max_pending=50)
+        on_bus = self.started % 3 != 0  # every third one has to do without
+        node = self.world.node(f"{self.started:02x}", require_registration=False, max_pending=50, on_bus=on_bus)
         self.nodes.append(node)
         node.errands.start(self.recover(node), "recovery")
         node.beat()
-        for seconds, work in ((1, node.recovery.sweep), (1, node.openings.open_due)):
-            node.errands.start(every(self.world.clock, seconds, work, work.__name__), work.__name__)
+        for work in (node.recovery.sweep, node.openings.open_due, node.following.look):
+            node.errands.start(every(self.world.clock, 1, work, work.__name__), work.__name__)
 
     async def recover(self, node: Node) -> None:
         """Start as a supervised process does: again and again, until the database is there."""

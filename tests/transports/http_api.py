@@ -46,7 +46,8 @@ class Counts:
 
     def __init__(self) -> None:
         self.connections: dict[str, int] = {}
-        self.commits = self.events = self.conflicts = self.pending = 0
+        self.commits = self.events = self.conflicts = self.pending = self.heard = self.catch_ups = 0
+        self.bus_up: bool | None = None
         self.lags: list[ConsumerLag] = []
 
 
@@ -101,6 +102,9 @@ class HttpApi:
             commits=lambda: self.counts.commits,
             events=lambda: self.counts.events,
             conflicts=lambda: self.counts.conflicts,
+            commits_heard=lambda: self.counts.heard,
+            catch_ups=lambda: self.counts.catch_ups,
+            bus_up=lambda: self.counts.bus_up,
             pending_commands=lambda: self.counts.pending,
             lags=self._lags,
         )

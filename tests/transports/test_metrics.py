@@ -19,6 +19,8 @@ COUNTED = {
     "coordinator_commits": "counter",
     "coordinator_events": "counter",
     "coordinator_commit_conflicts": "counter",
+    "coordinator_commits_heard": "counter",
+    "coordinator_catch_ups": "counter",
 }
 OF_CONSUMERS = {f"coordinator_feed_consumer_{name}": "gauge" for name in ("lag_seconds", "unacked", "connected")}
 
@@ -69,6 +71,7 @@ async def test_the_numbers_are_those_of_the_moment(api: HttpApi) -> None:
     await api.node.rooms.refresh(await api.node.room(session))
     api.counts.connections = {"/rooms": 5, "/moderation": 1, "/recording": 0}
     api.counts.commits, api.counts.events, api.counts.conflicts, api.counts.pending = 7, 30, 2, 4
+    api.counts.heard, api.counts.catch_ups = 12, 3
     found = await scrape(api)
     assert found["coordinator_rooms"] == 2
     assert found["coordinator_participants_present"] == 4, "a participant counts where it is connected"
@@ -79,6 +82,12 @@ async def test_the_numbers_are_those_of_the_moment(api: HttpApi) -> None:
     assert found["coordinator_events_total"] == 30
     assert found["coordinator_commit_conflicts_total"] == 2
     assert found["coordinator_pending_commands"] == 4
+    assert found["coordinator_commits_heard_total"] == 12
+    assert found["coordinator_catch_ups_total"] == 3
+    assert "coordinator_bus_up" not in found
+    for is_up in (True, False):
+        api.counts.bus_up = is_up
+        assert (await scrape(api))["coordinator_bus_up"] == is_up
     await client.vanish()
     assert (await scrape(api))["coordinator_participants_present"] == 3
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coordinator.domain.events import Role
-from tests.transports.clients import MODERATION, NAMESPACE, RECORDING, RawClient, Refused, RoomClient
+from tests.transports.clients import MODERATION, NAMESPACE, RECORDING, RawClient, Refused
 from tests.transports.conftest import StartLive
 from tests.transports.harness import UNLIMITED, Live, eventually
 
@@ -190,49 +190,3 @@ async def test_commands_are_limited(start: StartLive, namespace: str) -> None:
     event = {NAMESPACE: "leave", MODERATION: "unwatch", RECORDING: "attach_recording"}[namespace]
     codes = [(await client.call(event, {"x": 1}))["error"]["code"] for _ in range(5)]
     assert codes == ["invalid_request"] * 3 + ["rate_limited"] * 2
-
-
-async def test_everybody_is_told_that_the_server_stops(live: Live) -> None:
-    offer = await live.offer("ada")
-    clients = {
-        role: RoomClient(role, namespace)
-        for role, namespace in zip((Role.PARTICIPANT, Role.MODERATOR, Role.RECORDER), _ALLOWED, strict=True)
-    }
-    async with live.another() as stopping:
-        await live.register(offer.slot, Role.PARTICIPANT)
-        for role, client in clients.items():
-            await client.connect(stopping.address, {"token": live.token(role, role)})
-        ada, mona, rec = clients.values()
-        assert (await ada.join(offer.session_id))["ok"]
-        assert (await mona.watch(offer.session_id))["ok"]
-        assert (await rec.call("subscribe", {"consumer": "main"}))["ok"]
-    for client in clients.values():
-        notice = await client.wait_for("server_draining")
-        assert notice.keys() == {"reconnectAfterMs"}
-        assert 500 <= notice["reconnectAfterMs"] <= 2000
-        await client.wait_gone()
-    lost = json.loads((await live.journal(offer.session_id))[-1])
-    assert (lost["type"], lost["data"]["reason"]) == ("participant_disconnected", "server_stopped")
-
-
-async def test_nobody_is_told_goodbye_by_a_server_that_stops(live: Live) -> None:
-    # To some clients' libraries, Engine.IO's CLOSE packet is final: they would not come back by themselves.
-    async with live.another() as stopping:
-        client = RawClient("ada")
-        await client.open(stopping.address)
-        await client.connect({"token": live.token("ada")})
-    await client.wait_closed()
-    await client.close()
-    assert client.frames[-1].startswith('42/rooms,["server_draining",')
-    assert "1" not in client.frames
-
-
-async def test_how_long_to_wait_is_asked_for_each(live: Live) -> None:
-    waits = iter([500, 700])
-    first, second = await live.connect("ada"), await live.moderator()
-    live.coordinator._connections.drain(lambda: next(waits))
-    assert await first.wait_for("server_draining") == {"reconnectAfterMs": 500}
-    assert await second.wait_for("server_draining") == {"reconnectAfterMs": 700}
-    with pytest.raises(Refused) as caught:
-        await live.recorder()
-    assert caught.value.reason["message"] == "unavailable"

@@ -55,7 +55,7 @@ class MongoBookings:
             SeatTakenError: Its seat is taken.
         """
         document = registration_document(registration)
-        still_cancelled = {"_id": document["_id"], "status": _CANCELLED}
+        still_cancelled = {**_key(registration), "status": _CANCELLED}
         with unanswered_is_unknown():
             try:
                 result = await self._registrations.replace_one(still_cancelled, document)
@@ -71,7 +71,7 @@ class MongoBookings:
 
     async def take_back(self, registration: Registration, before: Registration | None) -> None:
         """Undo an `add` (`before` is None) or a `revive` of `before`."""
-        key = {"_id": ObjectId(registration.id), "registeredAt": registration.registered_at}
+        key = {**_key(registration), "registeredAt": registration.registered_at}
         with unanswered_is_unknown():
             if before is None:
                 await self._registrations.delete_one(key)
@@ -110,8 +110,9 @@ class MongoBookings:
             return frozenset()
         query = {"timeSlotId": {"$in": [ObjectId(slot_id) for slot_id in slot_ids]}, "status": _REGISTERED}
         with unanswered_is_unknown():
-            found = await self._registrations.distinct("timeSlotId", query)
-        return frozenset(SlotId(str(slot_id)) for slot_id in found)
+            # Not `distinct`: on a sharded cluster that may also see what a move between shards has left behind.
+            found = await self._registrations.find(query, {"_id": False, "timeSlotId": True}).to_list(None)
+        return frozenset(SlotId(str(document["timeSlotId"])) for document in found)
 
     async def page(self, query: RegistrationQuery) -> list[Registration]:
         """Return the registrations that are looked for, by id."""
@@ -145,11 +146,17 @@ class MongoBookings:
 
     async def record_attendance(self, slot_id: SlotId, present: AbstractSet[UserId]) -> None:
         """Turn `registered` into `attended` for users in `present` and into `noshow` for all others."""
-        # In this order: whoever is left after the first was not present, also if it is a crash that lies between them.
-        there = {**_registered_for(slot_id), "userId": {"$in": sorted(present)}}
+        # Both say whom they mean: an update of many may pass over a document that is just moved to another shard, and
+        # whoever was there and is passed over by the first must not become a no-show by the second.
+        users = sorted(present)
+        there, not_there = ({**_registered_for(slot_id), "userId": {which: users}} for which in ("$in", "$nin"))
         with unanswered_is_unknown():
             await self._registrations.update_many(there, _becomes(RegistrationStatus.ATTENDED))
-            await self._registrations.update_many(_registered_for(slot_id), _becomes(RegistrationStatus.NOSHOW))
+            await self._registrations.update_many(not_there, _becomes(RegistrationStatus.NOSHOW))
+
+
+def _key(registration: Registration) -> dict[str, Any]:
+    return {"_id": ObjectId(registration.id), "timeSlotId": ObjectId(registration.time_slot_id)}
 
 
 def _of(slot_id: SlotId, user_id: UserId) -> dict[str, Any]:

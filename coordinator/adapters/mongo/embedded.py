@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 import structlog
 
+from coordinator.adapters.mongo.hastening import hastened
 from coordinator.adapters.mongo.process_record import (
     DirectoryLock,
     EmbeddedServerError,
@@ -40,6 +41,7 @@ __all__ = ["EmbeddedServer", "EmbeddedServerError", "running_url"]
 _EXECUTABLE_NAME = "secantusd-py"
 _HOST = "127.0.0.1"
 _LISTENING = re.compile(r"listening on \S+:(\d+)")
+_PORT_OF_URL = re.compile(rf"mongodb://{re.escape(_HOST)}:(\d+)/")
 _TERMINATE_SECONDS = 15.0
 _KEPT_LOG_LINES = 50
 _LOG_LINES_IN_ERRORS = 15
@@ -129,7 +131,7 @@ class EmbeddedServer:
         try:
             self._write_configuration()
             self._command = self._make_command()
-            await asyncio.to_thread(end_leftover, self._data_dir)
+            await self._end_leftover()
             await self._launch_when_unlocked()
         except BaseException:
             await self.stop()
@@ -151,6 +153,15 @@ class EmbeddedServer:
             if self._lock is not None:
                 self._lock.release()
                 self._lock = None
+
+    async def _end_leftover(self) -> None:
+        record = ProcessRecord.read(self._data_dir)
+        if record is None or record.find_database(self._data_dir) is None:
+            return
+        async with contextlib.AsyncExitStack() as stack:
+            if record.url is not None and (match := _PORT_OF_URL.match(record.url)):
+                await stack.enter_async_context(hastened(record.database.pid, _HOST, int(match[1])))
+            await asyncio.to_thread(end_leftover, self._data_dir)
 
     @property
     def _config_file(self) -> Path:
@@ -345,7 +356,9 @@ class _ServerProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            async with asyncio.timeout(_TERMINATE_SECONDS):
+            async with asyncio.timeout(_TERMINATE_SECONDS), contextlib.AsyncExitStack() as stack:
+                if self._listening.done() and (port := self._listening.result()):
+                    await stack.enter_async_context(hastened(self.pid, _HOST, port))
                 await self.wait()
         except TimeoutError:
             _log.warning("database_killed", pid=self.pid, after_seconds=_TERMINATE_SECONDS)

@@ -47,11 +47,14 @@ class MongoJournal:
                 await self._events.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 # This also waited for the majority to have whatever was met there.
-                refused = {commits[index].id for index in refused_duplicates(error)}
+                refused = [commits[index] for index in refused_duplicates(error)]
             else:
                 return frozenset(commit.id for commit in commits)
-        refused -= await self.written(list(refused))  # what is there under our own id, we wrote earlier
-        return frozenset(commit.id for commit in commits if commit.id not in refused)
+        # What is there under our own id, we wrote earlier. The sessions lead to the shards.
+        sessions = [ObjectId(commit.session_id) for commit in refused]
+        ids = {commit.id for commit in refused}
+        lost = ids - await self._found(ids, {"sessionId": {"$in": sessions}})
+        return frozenset(commit.id for commit in commits if commit.id not in lost)
 
     async def replace(self, commit: Commit) -> bool:
         """Write a commit's content anew under its own id; see `Journal.replace`."""
@@ -63,11 +66,12 @@ class MongoJournal:
 
     async def written(self, ids: Sequence[CommitId]) -> AbstractSet[CommitId]:
         """Return which of `ids` are in the journal, durably."""
-        if not ids:
-            return frozenset()
-        keys = [ObjectId(commit_id) for commit_id in ids]
+        return await self._found(ids, {}) if ids else frozenset()
+
+    async def _found(self, ids: Collection[CommitId], where: Mapping[str, Any]) -> AbstractSet[CommitId]:
+        query = {"_id": {"$in": [ObjectId(commit_id) for commit_id in ids]}, **where}
         with unanswered_is_unknown():
-            found = await self._events.find({"_id": {"$in": keys}}, {"_id": True}).to_list(None)
+            found = await self._events.find(query, {"_id": True}).to_list(None)
         return frozenset(CommitId(str(document["_id"])) for document in found)
 
     async def read(self, session_id: SessionId, after: int = 0) -> Sequence[Commit]:
@@ -159,9 +163,10 @@ class MongoJournal:
 
     async def discard(self, session_id: SessionId) -> None:
         """Take a session's whole journal away, from its end; harmless to repeat."""
+        of_session = {"sessionId": ObjectId(session_id)}
         with unanswered_is_unknown():
             while last := await self._last_ids(session_id):
-                await self._events.bulk_write([DeleteOne({"_id": key}) for key in last], ordered=True)
+                await self._events.bulk_write([DeleteOne({"_id": key, **of_session}) for key in last], ordered=True)
 
     async def _last_ids(self, session_id: SessionId) -> list[ObjectId]:
         """Return the ids of a session's last commits, the very last first."""

@@ -1,8 +1,10 @@
-"""The shape of each collection: its validator and its indexes, as tables (SPEC section 1).
+"""The shape of each collection: its validator, its indexes and its shard key, as tables (SPEC section 1).
 
 Owns what a document may look like in the database, for us and for foreign tools alike. What no validator checks (that
 `minParticipants` is not above `maxParticipants`, say) is a rule, and rules are the domain's. Slots and registrations
 can be put in by hand: fields that have a default, or that this project added to the model, may be missing or null.
+
+Shard keys count on a sharded cluster only; why each is what it is stands in `sharding`.
 """
 
 from enum import StrEnum
@@ -44,12 +46,42 @@ class IndexShape(msgspec.Struct, frozen=True):
         return "_".join(f"{field}_{direction}" for field, direction in self.keys)
 
 
+class ShardKey(msgspec.Struct, frozen=True):
+    """What decides on which shard a document lies.
+
+    Attributes:
+        fields: The fields.
+        is_hashed: Whether the hash of the one field counts, not its order.
+    """
+
+    fields: tuple[str, ...]
+    is_hashed: bool = True
+
+    @property
+    def keys(self) -> tuple[tuple[str, int | str], ...]:
+        """The key as MongoDB writes it: each field with 1, or the one with `hashed`."""
+        return tuple((field, "hashed" if self.is_hashed else 1) for field in self.fields)
+
+
+_BY_ID = ShardKey(("_id",))
+
+
 class CollectionShape(msgspec.Struct, frozen=True):
-    """A collection: its name, its validator and its indexes."""
+    """A collection.
+
+    Attributes:
+        name: Its name.
+        validator: What its documents may look like.
+        indexes: Its indexes, beside the one over `_id`.
+        shard_key: How to spread it over shards, where it is sharded.
+        is_busy: Whether it carries the load of live sessions or grows with them, and so is worth sharding.
+    """
 
     name: str
     validator: _Schema
     indexes: tuple[IndexShape, ...] = ()
+    shard_key: ShardKey = _BY_ID
+    is_busy: bool = False
 
 
 def _index(*fields: str, **options: Any) -> IndexShape:
@@ -189,6 +221,8 @@ REGISTRATIONS = CollectionShape(
         _index("timeSlotId", "userId", unique=True),
         _index("timeSlotId", "seat", unique=True, partialFilterExpression={"seat": {"$gte": 0}}),
     ),
+    shard_key=ShardKey(("timeSlotId",)),
+    is_busy=True,
 )
 
 SESSIONS = CollectionShape(
@@ -224,6 +258,7 @@ SESSIONS = CollectionShape(
         _index("createdAt", expireAfterSeconds=SESSION_TTL_SECONDS),
         _index("nextDeadline"),
     ),
+    is_busy=True,
 )
 
 PARTICIPANTS = CollectionShape(
@@ -242,6 +277,7 @@ PARTICIPANTS = CollectionShape(
         {"leftAt": _DATE, "seq": _SEQ},
     ),
     (_index("sessionId"), _index("userId", "status")),
+    is_busy=True,
 )
 
 # The events themselves are sealed by the hash, and looking into each of them would add a fifth to the cost of a commit.
@@ -259,6 +295,8 @@ EVENTS = CollectionShape(
         },
     ),
     (_index("sessionId", "seq", unique=True),),
+    shard_key=ShardKey(("sessionId",)),
+    is_busy=True,
 )
 
 NODES = CollectionShape("nodes", _document(_TEXT, {"at": _DATE}))
@@ -296,6 +334,7 @@ MARKS = CollectionShape(
     "marks",
     _document(_OBJECT_ID, {"consumer": _TEXT, "beginning": _OBJECT_ID, "sessionId": _OBJECT_ID, "seq": _integer(0)}),
     (_index("consumer", "beginning", "sessionId", unique=True), _index("sessionId")),
+    shard_key=ShardKey(("consumer", "beginning", "sessionId"), is_hashed=False),
 )
 
 COLLECTIONS = (TIMESLOTS, SERIES, REGISTRATIONS, SESSIONS, PARTICIPANTS, EVENTS, NODES, REPLIES, CONSUMERS, MARKS)

@@ -75,6 +75,7 @@ class RestApi:
         metrics: Metrics,
     ) -> None:
         access = Access(tokens, services.reader)
+        self.health = HealthOperations(checks)
         self._dispatcher = Dispatcher(access, Idempotency(replies, clock), ids, body_bytes)
         self.operations: list[Operation[Any, Any]] = [
             *TimeSlotOperations(services.offering, clock).operations(),
@@ -83,7 +84,7 @@ class RestApi:
             *ConsentOperations(services.consents).operations(),
             *SessionOperations(services.reader, services.moderation, access).operations(),
             *RecordingOperations(services.recordings, access).operations(),
-            *HealthOperations(checks).operations(),
+            *self.health.operations(),
             *MetricOperations(metrics).operations(),
             self._document_operation(),
         ]

@@ -1,4 +1,4 @@
-"""`/healthz`: the process answers. `/readyz`: so does everything it needs (SPEC section 4)."""
+"""`/healthz`: the process answers. `/readyz`: so does all it needs, and it is not about to stop (SPEC section 4)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,10 +15,19 @@ _PATIENCE_SECONDS = 3.0
 
 
 class HealthOperations:
-    """Probes for whatever runs the process. `checks` name what is needed; each fails by `OutcomeUnknownError` or `BusOutOfReachError`."""
+    """Probes for whatever runs the process.
+
+    Args:
+        checks: What is needed, by name; each fails by `OutcomeUnknownError` or `BusOutOfReachError`.
+    """
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
         self._checks = checks
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """From now on, say that no requests should come here any more: the process is about to stop."""
+        self._is_draining = True
 
     def operations(self) -> list[Operation[Any, Any]]:
         """Return the operations."""
@@ -48,7 +57,8 @@ class HealthOperations:
                 outcomes={
                     HTTPStatus.OK: Outcome(meaning="They can.", view=views.Readiness),
                     HTTPStatus.SERVICE_UNAVAILABLE: Outcome(
-                        meaning="Something that is needed is out of reach.", view=views.Readiness
+                        meaning="Something that is needed is out of reach, or the process is about to stop.",
+                        view=views.Readiness,
                     ),
                 },
             ),
@@ -59,7 +69,9 @@ class HealthOperations:
         return Answer(content=views.Health())
 
     async def readyz(self, _call: Call[Parameters, NoBody]) -> Answer:
-        """Ask everything that is needed, and say what does not answer."""
+        """Ask everything that is needed, and say what does not answer. A process that stops asks nothing."""
+        if self._is_draining:
+            return Answer(content=views.Readiness(status="draining", checks={}), status=HTTPStatus.SERVICE_UNAVAILABLE)
         names = list(self._checks)
         results = await asyncio.gather(*(self._ok(self._checks[name]) for name in names))
         ready = all(results)

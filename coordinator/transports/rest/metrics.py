@@ -34,6 +34,9 @@ class Sources:
         commits: Commits that this process has written.
         events: Events in them.
         conflicts: Commits that met one of another process, and were decided again.
+        commits_heard: Commits of other processes that were taken from the bus.
+        catch_ups: Times that a journal was read because commits of other processes might have been missed.
+        bus_up: Whether the bus is connected; None where there is none.
         pending_commands: Commands that wait to become durable.
         lags: How far each consumer of the feed is behind; the one question that goes to the database.
     """
@@ -44,6 +47,9 @@ class Sources:
     commits: Callable[[], int]
     events: Callable[[], int]
     conflicts: Callable[[], int]
+    commits_heard: Callable[[], int]
+    catch_ups: Callable[[], int]
+    bus_up: Callable[[], bool | None]
     pending_commands: Callable[[], int]
     lags: Callable[[], Awaitable[Sequence[ConsumerLag]]]
 
@@ -84,6 +90,10 @@ class Metrics:
         yield _counter("commits", "Commits that this process has made durable.", ask.commits())
         yield _counter("events", "Events in these commits.", ask.events())
         yield _counter("commit_conflicts", "Commits that met one of another process.", ask.conflicts())
+        yield _counter("commits_heard", "Commits of other processes that arrived on the bus.", ask.commits_heard())
+        yield _counter("catch_ups", "Journals read because commits of others might be missing.", ask.catch_ups())
+        if (bus_up := ask.bus_up()) is not None:
+            yield _gauge("bus_up", "Whether the bus between processes is connected.", int(bus_up))
 
 
 class _Snapshot:

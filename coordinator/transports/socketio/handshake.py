@@ -28,6 +28,8 @@ from coordinator.transports.socketio.limits import SocketLimits
 from coordinator.transports.socketio.server import EventServer
 
 _LONGEST_TIMER_SECONDS = 86400.0
+_BEGINNINGS = frozenset({"join", "watch", "subscribe"})
+"""Events that begin something which would end at once on a server that stops."""
 
 _log = get_logger("handshake")
 
@@ -76,6 +78,8 @@ class Connections:
                 not all at once.
         """
         self.is_draining = True
+        assert self._server is not None
+        self._server.refuse(_BEGINNINGS, _stopping())
         for connection in self._connections.values():
             connection.close_reason = connection.close_reason or DisconnectReason.SERVER_STOPPED
             connection.notify("server_draining", {"reconnectAfterMs": reconnect_after_ms()})
@@ -156,7 +160,7 @@ class Connections:
 
     def _register(self, namespace: str, sid: str, identity: Identity, server: EventServer) -> Connection:
         if self.is_draining:
-            raise UnavailableError("this server is stopping; connect again")
+            raise _stopping()
         if self._of_user[identity.user_id] >= self._limits.connections_per_user:
             raise RateLimitedError(f"a user may have {self._limits.connections_per_user} connections")
         connection = Connection(
@@ -183,3 +187,7 @@ class Connections:
                 connection.expiry = self._clock.call_later(min(left, _LONGEST_TIMER_SECONDS), check)
 
         check()
+
+
+def _stopping() -> UnavailableError:
+    return UnavailableError("this server is stopping; connect again")

@@ -5,6 +5,7 @@
 - Events reach the namespace with their raw arguments; names that python-socketio reserves do not get through.
 - Events that are too large, binary or not JSON are refused by code; what is not Socket.IO ends that one connection.
 - WebSocket compression is off: it costs four times the memory per connection.
+- A server that drains refuses newcomers where every client's library tries again by itself: before there is a socket.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ import socketio.packet
 from aiohttp import web
 
 from coordinator.domain.errors import CoordinatorError, InvalidRequestError, PayloadTooLargeError
-from coordinator.protocol.codec import encode, refusal
+from coordinator.protocol.codec import encode, error_to_wire, refusal
 from coordinator.telemetry import get_logger
 
 _HARD_LIMIT_FACTOR = 4
@@ -34,6 +35,13 @@ _PING_INTERVAL_SECONDS = 10
 _PING_TIMEOUT_SECONDS = 10
 _LAST_POLL_SECONDS = 2.0
 """How long a client that polls may take to fetch what was sent before it is closed."""
+_GOODBYE_SECONDS = 0.5
+"""How long a WebSocket may take to end when the server stops; what does not read is dropped then."""
+_TRANSPORTS = ("polling", "websocket")
+_TRANSPORT_UNKNOWN = {
+    "code": 0,  # of Engine.IO: "Transport unknown"
+    "message": 'only the websocket transport is served here: connect with transports: ["websocket"]',
+}
 _RESERVED = frozenset({"connect", "disconnect", "connect_error"})
 _ENGINE_PACKETS = frozenset("0123456")
 _BINARY = (str(socketio.packet.BINARY_EVENT), str(socketio.packet.BINARY_ACK))
@@ -92,7 +100,11 @@ class _PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
         self.environ = environ
         engine_socket = self.handler.__self__
         engine_socket.coordinator_transport = request.transport
-        await self.handler(self)
+        engine_socket.coordinator_ended = ended = asyncio.Event()
+        try:
+            await self.handler(self)
+        finally:
+            ended.set()
         return self._sock
 
     async def wait(self) -> Any:
@@ -119,6 +131,22 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         drivers: dict[str, Any] = self.__dict__["_async"]
         self.__dict__["_async"] = {**drivers, "websocket": _PlainWebSocket}
+        self.refusal: CoordinatorError | None = None  # of whoever is not there yet
+
+    async def handle_request(self, request: web.Request) -> Any:
+        """Answer a request, unless it can be told right away that it cannot be served."""
+        transport = request.query.get("transport", "polling")
+        if self.refusal is not None and "sid" not in request.query:
+            refused = self._refused("503 SERVICE UNAVAILABLE", error_to_wire(self.refusal))
+        elif transport in _TRANSPORTS and transport not in self.transports:
+            refused = self._refused("400 BAD REQUEST", _TRANSPORT_UNKNOWN)
+        else:
+            return await super().handle_request(request)
+        return await self._make_response(refused, driver.translate_request(request))
+
+    @staticmethod
+    def _refused(status: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"status": status, "headers": [("Content-Type", "application/json")], "response": encode(body)}
 
     def create_queue(self, *args: Any, **kwargs: Any) -> asyncio.Queue[Any]:
         return _CountingQueue(*args, **kwargs)
@@ -172,6 +200,18 @@ class Outbox:
         # Without the word, a poll would end in an answer that no client understands.
         await self._socket.close(wait=False, abort=in_silence and self._socket.upgraded, reason=reason)
 
+    async def end(self) -> None:
+        """Close in silence, and drop a WebSocket that has not ended soon after."""
+        await self.close(in_silence=True)
+        ended: asyncio.Event | None = getattr(self._socket, "coordinator_ended", None)
+        if ended is None:
+            return
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await ended.wait()
+        except TimeoutError:
+            await self.abort()
+
 
 def frame(text: str) -> engineio.packet.Packet:
     """Make a packet of a Socket.IO frame. It may be sent to many: it is encoded once."""
@@ -208,12 +248,19 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         cors_origins: Origins that may connect; empty for the server's own only.
         message_bytes: The largest message that is handled.
         on_engine_connect: Called with the Engine.IO id of every new client, before it says who it is.
+        websocket_only: Whether to refuse clients that poll: where requests of one client may reach different processes.
     """
 
     def __init__(
-        self, cors_origins: tuple[str, ...], message_bytes: int, on_engine_connect: Callable[[str], None]
+        self,
+        cors_origins: tuple[str, ...],
+        message_bytes: int,
+        on_engine_connect: Callable[[str], None],
+        *,
+        websocket_only: bool = False,
     ) -> None:
         super().__init__(
+            transports=list(_TRANSPORTS[1:] if websocket_only else _TRANSPORTS),
             async_mode="aiohttp",
             json=_Json,
             cors_allowed_origins="*" if "*" in cors_origins else (list(cors_origins) or None),
@@ -229,6 +276,7 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         self._on_engine_connect = on_engine_connect
         self._handlers: dict[str, EventHandler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._refused_events: frozenset[str] = frozenset()
 
     def _engineio_server_class(self) -> type[_Engine]:
         return _Engine
@@ -258,11 +306,32 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         if engine_socket is not None:
             await Outbox(engine_socket).close()
 
-    async def close_all(self) -> None:
-        """Close every client in the way that makes it come back (to another node, or to this one restarted)."""
-        sockets = list(self.eio.sockets.values())
-        await asyncio.gather(*(Outbox(engine_socket).close(in_silence=True) for engine_socket in sockets))
+    def refuse(self, events: frozenset[str], error: CoordinatorError) -> None:
+        """From now on, refuse clients that are not there yet, and these events of those that are."""
+        self.eio.refusal = error
+        self._refused_events = events
+
+    async def close_all(self, apart_seconds: float, within_seconds: float) -> None:
+        """Close every client in the way that makes it come back (to another node, or to this one restarted).
+
+        Args:
+            apart_seconds: How long after one the next is closed.
+            within_seconds: The last one is closed at this time, if there are so many that it would be later.
+        """
+        outboxes = [Outbox(engine_socket) for engine_socket in self.eio.sockets.values()]
+        apart = min(apart_seconds, within_seconds / max(1, len(outboxes)))
+        await asyncio.gather(*(self._end(outbox, number * apart) for number, outbox in enumerate(outboxes)))
         await self.shutdown()
+
+    async def answered(self) -> None:
+        """Wait until everything that clients have asked is answered, whether or not they are there still."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    @staticmethod
+    async def _end(outbox: Outbox, delay_seconds: float) -> None:
+        await asyncio.sleep(delay_seconds)
+        await outbox.end()
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         self.eio.sockets[eio_sid].__class__ = _EngineSocket
@@ -319,6 +388,9 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         wrong = _wrong_with(data)
         if wrong is not None:
             self._acknowledge(sid, namespace, id, refusal(InvalidRequestError(wrong)))
+            return
+        if data[0] in self._refused_events:
+            self._acknowledge(sid, namespace, id, refusal(self.eio.refusal))
             return
         # A task for each event: they start in the order of arrival, and the connection keeps that order from there.
         self._spawn(self._answer(handler, sid, namespace, id, data))

@@ -1,0 +1,135 @@
+"""A planned stop: everyone is told and written down as gone, within 10 seconds, whatever hangs."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from coordinator.domain.ids import SessionId
+from tests.processes.guests import Guest, timed_stop
+from tests.processes.server import ServerProcess
+from tests.transports.sockets import BareSocket
+
+MOST_SECONDS = 10.0
+"""How long a stop may take, the embedded database's own end included."""
+ROOMS, SEATS = 25, 8
+FLOOD_SIGNALS = 600
+"""So many are more than the kernels take in for a client that does not read."""
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    variables = {
+        "COORDINATOR_SESSION__NODE_TIMEOUT_SECONDS": "2",
+        "COORDINATOR_LIMITS__SEND_BUFFER_BYTES": "100000000",
+        "COORDINATOR_LIMITS__SIGNALS_PER_SECOND": "100000",
+        "COORDINATOR_LIMITS__SIGNAL_BURST": "100000",
+    }
+    process = ServerProcess(tmp_path / "data", **variables)
+    await process.start()
+    yield process
+    await process.stop()
+
+
+async def lost(server: ServerProcess, session: SessionId) -> dict[str, str]:
+    """Return why each user of a session is gone, from its journal."""
+    async with server.database() as database:
+        documents = [commit async for commit in database.events.find({}).sort([("sessionId", 1), ("seq", 1)])]
+    events = [event for commit in documents if str(commit["sessionId"]) == session for event in commit["events"]]
+    gone = [event["data"] for event in events if event["type"] == "participant_disconnected"]
+    return {data["userId"]: data["reason"] for data in gone}
+
+
+def entries(server: ServerProcess, event: str) -> list[dict[str, Any]]:
+    """Return what the server has logged under a name."""
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+async def test_two_hundred_connections_are_let_go_one_after_the_other(server: ServerProcess) -> None:
+    rooms = [[f"user-{room}-{seat}" for seat in range(SEATS)] for room in range(ROOMS)]
+    sessions = await asyncio.gather(*map(server.offer, rooms))
+    guests = [Guest(user) for users in rooms for user in users]
+    for number, session in enumerate(sessions):
+        here = guests[number * SEATS :][:SEATS]
+        await asyncio.gather(*(guest.join(server, session) for guest in here))
+    seconds = await timed_stop(server)
+    print(f"stopped after {seconds:.2f} s")  # noqa: T201 - for whoever measures
+    assert seconds < MOST_SECONDS
+    assert entries(server, "stopped_unfinished") == []
+    waits = [notice["reconnectAfterMs"] for guest in guests for notice in guest.notices]
+    assert len(waits) == len(guests)
+    assert all(500 <= wait <= 2000 for wait in waits)
+    assert len(set(waits)) > len(guests) / 2
+    times = sorted(guest.gone_at for guest in guests)
+    assert times[-1] - times[0] > 0.5, "they are not all sent back at the same moment"
+    await asyncio.gather(*(guest.close() for guest in guests))
+    await server.start()
+    for session, users in zip(sessions, rooms, strict=True):
+        assert await lost(server, session) == dict.fromkeys(users, "server_stopped")
+
+
+async def test_neither_who_does_not_read_nor_who_polls_nor_impatience_holds_it_up(server: ServerProcess) -> None:
+    session = await server.offer(["ada", "bruno", "clara"])
+    ada, bruno, clara = Guest("ada"), Guest("bruno"), BareSocket()
+    await ada.join(server, session)
+    await bruno.join(server, session, "polling")
+    await clara.connect(server.address, server.token("clara"))
+    await clara.send_text(f'42/rooms,1["join",{{"sessionId":"{session}"}}]')
+    while not (await clara.read_text()).startswith("43/rooms,1"):
+        pass
+    for _ in range(FLOOD_SIGNALS):
+        await ada.call("signal", {"to": "clara", "data": "x" * 16_000})
+    stopping = asyncio.create_task(timed_stop(server))
+    while not stopping.done():
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.wait({stopping}, timeout=0.05)
+    assert await stopping < MOST_SECONDS
+    assert entries(server, "stopped_unfinished") == []
+    clara.close()
+    await asyncio.gather(ada.close(), bruno.close())
+    await server.start()
+    assert await lost(server, session) == dict.fromkeys(["ada", "bruno", "clara"], "server_stopped")
+
+
+async def test_with_a_database_that_hangs_it_says_what_it_left_and_ends(server: ServerProcess) -> None:
+    session = await server.offer(["ada", "bruno"])
+    guests = [Guest("ada"), Guest("bruno")]
+    for guest in guests:
+        await guest.join(server, session)
+    async with server.database() as database, asyncio.timeout(10):
+        while await database.participants.count_documents({}) < len(guests):
+            pass  # documents follow within 100 ms, and sessions are found by theirs
+    server.database_process().suspend()
+    assert await timed_stop(server) < MOST_SECONDS
+    assert all(len(guest.notices) == 1 for guest in guests)
+    (entry,) = entries(server, "stopped_unfinished")
+    assert any(undone.startswith("departures: ") for undone in entry["undone"])
+    await asyncio.gather(*(guest.close() for guest in guests))
+    await server.start()
+    async with asyncio.timeout(20):
+        while await lost(server, session) != dict.fromkeys(["ada", "bruno"], "connection_lost"):
+            pass  # the node that is gone is not missed at once
+
+
+async def test_until_it_is_gone_it_says_that_it_stops(server: ServerProcess) -> None:
+    session = await server.offer(["ada", "bruno"])
+    ada = Guest("ada")
+    await ada.join(server, session)
+    database = server.database_process()
+    async with aiohttp.ClientSession() as http:
+        async with http.get(server.address + "/readyz") as answer:
+            assert (answer.status, (await answer.json())["status"]) == (200, "ready")
+        database.suspend()  # so that the stop takes its time
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await ada.told.wait()
+        async with http.get(server.address + "/readyz") as answer:
+            assert (answer.status, await answer.json()) == (503, {"status": "draining", "checks": {}})
+    assert await timed_stop(server) < MOST_SECONDS
+    await ada.close()
