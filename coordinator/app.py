@@ -93,7 +93,8 @@ _ALL_CLOSED_SECONDS = 1.0
 _CLOSING_SECONDS = 2.5
 _REQUESTS_SECONDS = 1.0
 _DEPARTURES_SECONDS = 2.0
-_DOCUMENTS_SECONDS = 2.0
+_DOCUMENTS_SECONDS = 3.0
+_LOOK_AGAIN_SECONDS = 0.02
 _LAST_TRY_SECONDS = 0.5
 _LOOPS_SECONDS = 0.5
 
@@ -298,16 +299,11 @@ class Coordinator:
 
     async def stop(self, stop: Stop) -> None:
         """Write down that everyone is gone, and stop. Call `drain` before."""
-        all_departed = await stop.step(
-            "departures: another node, or the next start, lets the participants go",
-            _DEPARTURES_SECONDS,
-            self._departures(),
-        )
+        departures = "departures: another node, or the next start, lets them go"
+        all_departed = await stop.step(departures, _DEPARTURES_SECONDS, self._departures())
         await stop.step("what ran beside", _LOOPS_SECONDS, self._errands.stop())
         patience = _DOCUMENTS_SECONDS if all_departed else _LAST_TRY_SECONDS
-        await stop.step(
-            "documents: they are late until their sessions are loaded again", patience, self.rooms.write_documents()
-        )
+        await stop.step("documents: they are late until their sessions are loaded again", patience, self._documents())
         await stop.step("loops", _LOOPS_SECONDS, self._loops.stop())
         if all_departed:  # otherwise the silence of this node is what tells others
             await stop.step("farewell: others take this node for lost", _LAST_TRY_SECONDS, self.recovery.stop())
@@ -316,6 +312,11 @@ class Coordinator:
         await self._sockets.answered()
         if not await self._errands.wait_idle(_DEPARTURES_SECONDS):
             raise TimeoutError
+
+    async def _documents(self) -> None:
+        await self._projector.flush()
+        while any(room.projected_seq < room.seq for room in self.rooms.loaded):
+            await self.ports.clock.sleep(_LOOK_AGAIN_SECONDS)  # the projector's loop is still writing them
 
 
 def _reconnect_after_ms() -> int:

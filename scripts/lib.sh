@@ -14,6 +14,7 @@ SYSTEM_PARTS=(
   "npm npm"
   "curl curl"
   "redis-server redis-server"
+  "nginx nginx-light"
 )
 MIN_NODE=18
 

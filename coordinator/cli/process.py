@@ -15,7 +15,7 @@ from coordinator.app import Coordinator, database_url, mongo_ports, running, sig
 from coordinator.settings import Settings, SettingsError
 from coordinator.telemetry import get_logger
 
-STOP_SECONDS = 9.5
+STOP_SECONDS = 9.0
 """When a process that was told to stop is gone at the latest; a service manager waits 10 seconds or more."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

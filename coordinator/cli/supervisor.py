@@ -41,7 +41,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     first_restart: float = 0.5
     last_restart: float = 10.0
     steady: float = 10.0
-    end: float = 9.0
+    end: float = 8.5
     most_failures: int = 5
 
 

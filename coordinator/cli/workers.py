@@ -27,7 +27,7 @@ from coordinator.settings import ServerSettings, Settings, SettingsError
 from coordinator.telemetry import configure_logging
 
 WORKER_OPTION = "--as-worker"
-_WORKER_STOP_SECONDS = 8.5
+_WORKER_STOP_SECONDS = 8.0
 """When a worker that was told to stop is gone at the latest: before it would be killed."""
 _PR_SET_PDEATHSIG = 1
 

@@ -6,13 +6,12 @@ closing connections that lost their seat. What users may ask stands in `particip
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from coordinator.domain.commands import AdvanceTime, Command, ReconnectParticipant
 from coordinator.domain.deadlines import next_deadline
-from coordinator.domain.errors import CoordinatorError, NotFoundError, UnavailableError
+from coordinator.domain.errors import NotFoundError
 from coordinator.domain.events import (
     Actor,
     LeftReason,
@@ -33,6 +32,7 @@ from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import Journal
 from coordinator.services.background import BackgroundTasks
 from coordinator.services.committer import Counts, GroupCommitter
+from coordinator.services.insistence import Insistence
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.projector import Projector
 from coordinator.services.room import Room
@@ -41,7 +41,6 @@ from coordinator.telemetry import get_logger
 ENDING_NOTICES_SECONDS = (300, 60)
 """How long before the scheduled end subscribers get `session_ending` (SPEC section 3)."""
 _SHORTEST_TIMER_SECONDS = 0.001
-_INSIST_PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 
 _log = get_logger("rooms")
 
@@ -75,6 +74,7 @@ class Rooms:
         self._publisher = publisher
         self._background = background
         self._committer = GroupCommitter(journal, clock, ids, self._after_commit, self._after_write, max_pending)
+        self._insistence = Insistence(self.room, self._committer, clock, background)
         self._rooms: dict[SessionId, Room] = {}
         self._on_commit: list[Callable[[Room, Commit], None]] = []
         self._on_written: list[Callable[[Sequence[Commit]], None]] = []
@@ -219,27 +219,9 @@ class Rooms:
         """
         return self._committer.submit(room, command)
 
-    def insist(
-        self,
-        session_id: SessionId,
-        command: Command,
-        *,
-        first: bool = False,
-        until: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Let a command of the coordinator itself happen, if the database is away then as soon as it is back.
-
-        With `first` it is decided before all that waits, if the session is in memory. It is not tried again once
-        `until` tells that it is no longer wanted.
-        """
-        room = self._rooms.get(session_id) if first else None
-        answer = None
-        if room is not None:
-            with suppress(UnavailableError):
-                answer = self._committer.submit(room, command, first=True)
-        self._background.start(
-            self._insist(session_id, command, until, answer), f"{type(command).__name__} {session_id}"
-        )
+    def insist(self, session_id: SessionId, command: Command) -> None:
+        """Let a command of the coordinator itself happen, if the database is away then as soon as it is back."""
+        self._insistence.begin(session_id, command)
 
     async def refresh(self, room: Room) -> None:
         """Bring a room up to the journal, for readers that must not miss what another node wrote.
@@ -254,33 +236,6 @@ class Rooms:
         """Drop the rooms that nobody would miss: a sweep finds what falls due for them later."""
         for room in self.loaded:
             self._drop_if_idle(room)
-
-    async def _insist(
-        self,
-        session_id: SessionId,
-        command: Command,
-        until: Callable[[], bool] = lambda: False,
-        answer: asyncio.Future[int] | None = None,
-    ) -> None:
-        attempt = 0
-        while answer is not None or not until():
-            try:
-                if answer is None:
-                    room = await self.room(session_id)
-                    if until():
-                        return
-                    answer = self._committer.submit(room, command)
-                await answer
-            except UnavailableError:
-                answer = None
-                await self._clock.sleep(_INSIST_PAUSES_SECONDS[min(attempt, len(_INSIST_PAUSES_SECONDS) - 1)])
-                attempt += 1
-            except CoordinatorError as refusal:
-                # Such as the departure of a connection whose join was refused: there is nothing left to do.
-                _log.debug("not_needed", session=session_id, command=type(command).__name__, reason=refusal.code)
-                return
-            else:
-                return
 
     def _drop_if_idle(self, room: Room) -> None:
         if room.is_idle:
@@ -335,7 +290,7 @@ class Rooms:
             back = ReconnectParticipant(actor=actor, connection_id=subscriber.connection_id)
             # Before whatever the connection has asked for since: it has never been away. And not once it is gone: its
             # departure may have been decided while it was away, and nobody would take this back again.
-            self.insist(room.session_id, back, first=True, until=lambda: not _listens(subscriber, room))
+            self._insistence.begin_first(room, back, lambda: _listens(subscriber, room))
         elif body.reason is LeftReason.TIMEOUT:
             del room.subscribers[subscriber.connection_id]
             subscriber.close("seat_lost")  # it comes back and takes a seat like anybody
@@ -386,7 +341,7 @@ class Rooms:
         self._background.start(self._advance(room), f"deadline {room.session_id}")
 
     async def _advance(self, room: Room) -> None:
-        await self._insist(room.session_id, AdvanceTime())
+        await self._insistence.finish(room.session_id, AdvanceTime())
         if self._rooms.get(room.session_id) is not room:
             return  # dropped meanwhile: whoever loaded the session anew has timers, and this state will never move on
         # Timers run on the stopwatch, deadlines on the wall clock: if it was a little early, there is another time.

@@ -119,6 +119,18 @@ async def test_when_a_node_dies_and_comes_back_everything_is_live_again(
         await reader.ear.until(lambda: len(reader.ear.hints) == 3)
 
 
+async def test_it_may_be_stopped_at_any_moment(nodes: Sequence[RedisProcess], place: RedisPlace) -> None:
+    for turns in range(0, 120, 3):
+        end = End(place.bus())
+        end.bus.follow(new_session_id())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await end.stop()
+    for node in nodes:
+        with node.client() as client:
+            await until(lambda client=client: not [item for item in client.client_list() if item["name"]])  # type: ignore[misc]
+
+
 async def test_when_a_replica_takes_over_everything_is_live_again() -> None:
     with redis_cluster(1, replicas=1) as (master, replica):
         place = RedisPlace(master.url)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 from coordinator.adapters.redis.bus import RedisBus
 from coordinator.adapters.redis.outbox import MAX_WAITING_BYTES, MAX_WAITING_MESSAGES
 from coordinator.domain.ids import ConnectionId, NodeId, SessionId
-from coordinator.ports.bus import RelayedSignal
+from coordinator.ports.bus import Hint, RelayedSignal
 from tests.contracts.bus_ends import End, RedisPlace, ends, until
 from tests.contracts.making import ANNA, chain, commit, new_session_id
 from tests.redis_server import RedisProcess, redis_process, server_url
@@ -148,6 +149,37 @@ async def test_everything_goes_through_one_connection_that_is_gone_afterwards(
             assert len(names) == 2, "its own, and the one that looks"
     with server.client() as client:
         assert len(client.client_list()) == 1
+
+
+async def test_a_listener_that_fails_costs_an_interruption_and_no_more(place: RedisPlace) -> None:
+    async with ends(place, 2) as (writer, reader):
+        session_id = new_session_id()
+        await reader.follow(session_id)
+        hear, failures = reader.ear.heard, []
+
+        def fail(hint: Hint) -> None:
+            failures.append(hint)
+            reader.ear.heard = hear  # type: ignore[method-assign]
+            raise ArithmeticError("a mistake")
+
+        reader.ear.heard = fail  # type: ignore[method-assign]
+        first, second = chain(session_id, [1, 1])
+        writer.bus.publish([first])
+        await reader.ear.until(lambda: len(reader.ear.lives) == 2)
+        assert failures == [first]
+        writer.bus.publish([second])
+        await reader.hears(second)
+
+
+async def test_a_socket_in_the_file_system_will_do(tmp_path: Path) -> None:
+    with redis_process("--unixsocket", str(tmp_path / "redis.sock")):
+        place = RedisPlace(f"unix://{tmp_path}/redis.sock")
+        await place.bus().ping()
+        async with ends(place, 2) as (writer, reader):
+            item = commit(new_session_id())
+            await reader.follow(item.session_id)
+            writer.bus.publish([item])
+            await reader.hears(item)
 
 
 async def test_it_may_be_stopped_at_any_moment(server: RedisProcess, place: RedisPlace) -> None:

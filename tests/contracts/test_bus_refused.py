@@ -188,7 +188,11 @@ async def test_what_is_wrong_with_tls_is_named(
         ("redis://:pa/ss@127.0.0.1", "redis.url: expected redis://USER:PASSWORD@HOST:PORT"),
         ("redis://:pass@127.0.0.1:0x50", "redis.url: expected redis://USER:PASSWORD@HOST:PORT"),
         ("http://:pass@127.0.0.1", "redis.url: expected redis://USER:PASSWORD@HOST:PORT"),
-        ("redis://:pass@127.0.0.1?colour=red", "redis.url: unknown option 'colour'; known are "),
+        (
+            "redis://:pass@127.0.0.1?colour=red",
+            "redis.url: its option 'colour' is not known; with rediss://, ssl_ca_certs, ",
+        ),
+        ("redis://:pass@127.0.0.1?ssl_cert_reqs=none", "redis.url: its option 'ssl_cert_reqs' needs rediss://"),
         ("rediss://:pass@127.0.0.1?ssl_ca_certs=/nowhere.pem", "redis.url: its options for TLS do not work: "),
         ("rediss://:pass@127.0.0.1?ssl_cert_reqs=perhaps", "redis.url: its options for TLS do not work: "),
     ],
@@ -200,13 +204,13 @@ def test_a_url_that_makes_no_sense_is_refused_without_being_repeated(url: str, r
     assert "pa" + "ss@" not in str(raised.value)
 
 
-@pytest.mark.parametrize("node", ["", "two words", " n", "n\n"])
+@pytest.mark.parametrize("node", ["", "two words", " n", "n\n", "é"])
 def test_a_node_is_one_word(node: str) -> None:
     with pytest.raises(ValueError, match="node: "):
         RedisBus("redis://127.0.0.1", NodeId(node))
 
 
-@pytest.mark.parametrize("prefix", ["", "two words", "{all}"])
+@pytest.mark.parametrize("prefix", ["", "two words", "{all}", "é"])
 def test_a_prefix_is_one_word_that_keeps_no_channels_together(prefix: str) -> None:
     with pytest.raises(ValueError, match="prefix: "):
         RedisBus("redis://127.0.0.1", NodeId("n"), prefix)

@@ -5,7 +5,6 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from coordinator.domain.ids import SessionId
 from tests.processes.guests import Guest, timed_stop
 from tests.processes.server import ServerProcess
+from tests.redis_server import redis_process
 from tests.transports.sockets import BareSocket
 
 MOST_SECONDS = 10.0
@@ -45,10 +45,11 @@ async def lost(server: ServerProcess, session: SessionId) -> dict[str, str]:
     return {data["userId"]: data["reason"] for data in gone}
 
 
-def entries(server: ServerProcess, event: str) -> list[dict[str, Any]]:
-    """Return what the server has logged under a name."""
+def undone(server: ServerProcess, step: str) -> list[str]:
+    """Return what the server has said of a step that it left undone."""
     lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event]
+    steps = [step for line in lines if line["event"] == "stopped_unfinished" for step in line["undone"]]
+    return [said for said in steps if said.startswith(f"{step}: ")]
 
 
 async def test_two_hundred_connections_are_let_go_one_after_the_other(server: ServerProcess) -> None:
@@ -61,7 +62,7 @@ async def test_two_hundred_connections_are_let_go_one_after_the_other(server: Se
     seconds = await timed_stop(server)
     print(f"stopped after {seconds:.2f} s")  # noqa: T201 - for whoever measures
     assert seconds < MOST_SECONDS
-    assert entries(server, "stopped_unfinished") == []
+    assert undone(server, "departures") == []
     waits = [notice["reconnectAfterMs"] for guest in guests for notice in guest.notices]
     assert len(waits) == len(guests)
     assert all(500 <= wait <= 2000 for wait in waits)
@@ -90,7 +91,7 @@ async def test_neither_who_does_not_read_nor_who_polls_nor_impatience_holds_it_u
         server.process.send_signal(signal.SIGTERM)
         await asyncio.wait({stopping}, timeout=0.05)
     assert await stopping < MOST_SECONDS
-    assert entries(server, "stopped_unfinished") == []
+    assert undone(server, "departures") == []
     clara.close()
     await asyncio.gather(ada.close(), bruno.close())
     await server.start()
@@ -108,13 +109,26 @@ async def test_with_a_database_that_hangs_it_says_what_it_left_and_ends(server: 
     server.database_process().suspend()
     assert await timed_stop(server) < MOST_SECONDS
     assert all(len(guest.notices) == 1 for guest in guests)
-    (entry,) = entries(server, "stopped_unfinished")
-    assert any(undone.startswith("departures: ") for undone in entry["undone"])
+    assert len(undone(server, "departures")) == 1
     await asyncio.gather(*(guest.close() for guest in guests))
     await server.start()
     async with asyncio.timeout(20):
         while await lost(server, session) != dict.fromkeys(["ada", "bruno"], "connection_lost"):
             pass  # the node that is gone is not missed at once
+
+
+async def test_a_redis_that_hangs_does_not_hold_it_up(tmp_path: Path) -> None:
+    with redis_process() as redis:
+        server = ServerProcess(tmp_path / "data", COORDINATOR_REDIS__URL=redis.url)
+        await server.start()
+        session = await server.offer(["ada", "bruno"])
+        ada = Guest("ada")
+        await ada.join(server, session)
+        redis.suspend()
+        assert await timed_stop(server) < MOST_SECONDS
+        assert undone(server, "departures") == []
+        redis.resume()
+        await ada.close()
 
 
 async def test_until_it_is_gone_it_says_that_it_stops(server: ServerProcess) -> None:

@@ -44,6 +44,14 @@ class Run:
             await self.ready.wait()
         return self.processes()
 
+    async def until_replaced(self, first: psutil.Process) -> None:
+        """Wait until another process than `first` answers as worker 1."""
+        worker = self.supervisor._workers[0]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while worker.pid == first.pid or not worker.answers:
+                assert not self.task.done()
+                await asyncio.wait({self.task}, timeout=0.01)
+
     async def ended(self) -> None:
         """Wait until it has ended."""
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -81,10 +89,7 @@ async def test_what_dies_is_started_again_as_often_as_it_takes(capfd: pytest.Cap
     first, second = await run.until_ready()
     for _ in range(2 * QUICK.most_failures):
         first.kill()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while run.processes()[:1] == [first] or not run.supervisor._workers[0].answers:
-                await asyncio.wait({run.task}, timeout=0.01)
-        assert not run.task.done()
+        await run.until_replaced(first)
         first = run.processes()[0]
     assert run.processes() == [first, second]
     run.stop.set()
@@ -141,9 +146,7 @@ async def test_a_worker_that_ends_by_itself_is_started_again() -> None:
     run = Run(ANSWER + UNTIL_TOLD)
     first, _ = await run.until_ready()
     first.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while run.processes()[:1] == [first] or not run.supervisor._workers[0].answers:
-            await asyncio.wait({run.task}, timeout=0.01)
+    await run.until_replaced(first)
     run.stop.set()
     await run.ended()
 

@@ -137,6 +137,18 @@ async def until_offered(lines: asyncio.StreamReader) -> AsyncIterator[bytes]:
             return
 
 
+async def test_a_database_that_hangs_does_not_hold_their_end_up(server: ServerProcess) -> None:
+    await server.start()
+    session = await server.offer(["ada", "bruno"])
+    guests = [Guest("ada"), Guest("bruno")]
+    for guest in guests:
+        await guest.join(server, session)
+    server.database_process().suspend()
+    assert await timed_stop(server) < MOST_STOP_SECONDS
+    assert [len(guest.notices) for guest in guests] == [1, 1]
+    await asyncio.gather(*(guest.close() for guest in guests))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_told_to_stop_while_they_start_it_ends_and_leaves_nothing(
     server: ServerProcess, number: signal.Signals

@@ -11,7 +11,7 @@ from typing import Any
 
 from coordinator.adapters.redis.attachment import Attachment, attach
 from coordinator.adapters.redis.complaints import Complaints
-from coordinator.adapters.redis.hints import UndecodableHintError, decode, encode, header
+from coordinator.adapters.redis.hints import UndecodableHintError, decode, encode, header, is_word
 from coordinator.adapters.redis.server import Address, Server
 from coordinator.adapters.redis.subscriptions import Subscriptions
 from coordinator.domain.ids import NodeId, SessionId
@@ -42,8 +42,8 @@ class RedisBus(Bus):
     """
 
     def __init__(self, url: str, node: NodeId, prefix: str = "coordinator") -> None:
-        if not prefix or set(prefix) & set("{} \r\n"):
-            raise ValueError(f"prefix: {prefix!r} must be one word without braces")
+        if not is_word(prefix) or set(prefix) & set("{}"):
+            raise ValueError(f"prefix: {prefix!r} must be one word of ASCII without braces")
         self._header = header(node)
         self._server = Server(url, f"{prefix}:{node}")
         self._channels = f"{prefix}:session:".encode()

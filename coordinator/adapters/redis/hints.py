@@ -57,14 +57,19 @@ _EVENTS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
 )
 
 
+def is_word(text: str) -> bool:
+    """Tell whether a text is one word of printable ASCII."""
+    return bool(text) and all("!" <= character <= "~" for character in text)
+
+
 def header(node: NodeId) -> bytes:
     """Return what every message of `node`, and of no other, begins with.
 
     Raises:
-        ValueError: The node's name has spaces or is empty.
+        ValueError: The node's name is not one word of ASCII.
     """
-    if len(node.split()) != 1 or node.strip() != node:
-        raise ValueError(f"node: {node!r} must be one word")
+    if not is_word(node):
+        raise ValueError(f"node: {node!r} must be one word of ASCII")
     return node.encode() + b" "
 
 

@@ -2,8 +2,8 @@
 
 Owns the bytes and whether the other side is still there. Must not know what is said on it.
 
-Messages are taken where they arrive, without a task or a stream between: at 2 000 a second this takes less than half of
-the time that the driver's own connection needs for each (12 instead of 29 µs, measured).
+Messages are taken where they arrive, without a task or a stream between. At 2 000 a second, the driver's own connection
+takes more than twice as long for each (29 µs instead of 12, decoding not included).
 """
 
 import asyncio
@@ -57,6 +57,8 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; called by the event loop."""
         self._transport = cast("asyncio.Transport", transport)
+        if self._failure is not None:  # given up while it was being made
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived; called by the event loop."""

@@ -23,6 +23,14 @@ _SAME_HOST = (None, b"", b"?")
 _WITHOUT_MEANING = {"db"}
 """Options that are part of many URLs and change nothing here: channels belong to no numbered database."""
 
+_TLS_OPTIONS = frozenset(
+    (
+        *("ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers"),
+        *("ssl_keyfile", "ssl_min_version", "ssl_password"),
+    )
+)
+_TLS_NAMES = ", ".join(sorted(_TLS_OPTIONS))
+
 Pushed = Callable[[list[Any]], None]
 
 
@@ -31,6 +39,9 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Greeting(NamedTuple):
@@ -85,14 +96,15 @@ class Server:
         scheme = options.pop("connection_class", None)
         self._path: str | None = options.pop("path", None)
         self.address = Address(options.pop("host", "localhost"), options.pop("port", 6379))
-        self.where = self._path or f"{self.address.host}:{self.address.port}"
+        self.where = self._path or str(self.address)
         user, password = options.pop("username", None), options.pop("password", None)
         credentials = () if password is None else ("AUTH", user or "default", password)
         self._hello = pack("HELLO", "3", *credentials, "SETNAME", client_name)
+        known = _TLS_OPTIONS if scheme is SSLConnection else frozenset[str]()
+        for name in options.keys() - known - _WITHOUT_MEANING:
+            needs = " needs rediss://" if name in _TLS_OPTIONS else f" is not known; with rediss://, {_TLS_NAMES} are"
+            raise ValueError(f"redis.url: its option {name!r}{needs}")
         self._tls = _tls(options) if scheme is SSLConnection else None
-        unknown = sorted(options.keys() - _WITHOUT_MEANING - _TLS_OPTIONS)
-        if unknown:
-            raise ValueError(f"redis.url: unknown option {unknown[0]!r}; known are {', '.join(sorted(_TLS_OPTIONS))}")
 
     async def connect(self, pushed: Pushed, address: Address | None = None) -> tuple[Link, Greeting]:
         """Connect and introduce ourselves.
@@ -104,7 +116,7 @@ class Server:
         Raises:
             BusOutOfReachError: That did not work within `ANSWER_SECONDS`.
         """
-        where = self.where if address is None else f"{address.host}:{address.port}"
+        where = self.where if address is None else str(address)
         link = Link(where, pushed)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -169,12 +181,6 @@ def _greeting(hello: object) -> Greeting:
         raise _NoRedisError("is a Sentinel; redis.url must lead to a Redis itself")
     version = bytes(hello.get(b"version", b"")).partition(b".")[0]
     return Greeting(in_cluster=hello[b"mode"] == b"cluster", version=int(version) if version.isdigit() else 0)
-
-
-_TLS_OPTIONS = {
-    "ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_ciphers",
-    "ssl_keyfile", "ssl_min_version", "ssl_password",
-}  # fmt: skip
 
 
 def _tls(options: dict[str, Any]) -> ssl.SSLContext:

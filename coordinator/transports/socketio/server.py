@@ -321,7 +321,8 @@ class EventServer(socketio.AsyncServer):  # type: ignore[misc]
         outboxes = [Outbox(engine_socket) for engine_socket in self.eio.sockets.values()]
         apart = min(apart_seconds, within_seconds / max(1, len(outboxes)))
         await asyncio.gather(*(self._end(outbox, number * apart) for number, outbox in enumerate(outboxes)))
-        await self.shutdown()
+        if self.eio.service_task_handle is not None:
+            await self.shutdown()
 
     async def answered(self) -> None:
         """Wait until everything that clients have asked is answered, whether or not they are there still."""
