@@ -381,7 +381,10 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
 def _bus(settings: Settings) -> Bus:
     if settings.redis.url is None:
         return NoBus()
-    return RedisBus(settings.redis.url, NodeId(secrets.token_hex(6)))
+    try:
+        return RedisBus(settings.redis.url, NodeId(secrets.token_hex(6)))
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from coordinator.adapters.mongo.schema import inspect
 from coordinator.adapters.mongo.server import Server, ask_server
 from coordinator.adapters.mongo.sharding import commands, inspect_sharding
 from coordinator.adapters.system import SystemClock
+from coordinator.adapters.redis.bus import RedisBus
 from coordinator.app import database_url, signing_secret
 from coordinator.cli.common import (
     ConfigOption,
@@ -109,8 +110,6 @@ async def _outside(settings: Settings) -> list[Finding]:
 async def _bus(settings: Settings) -> Finding:
     if settings.redis.url is None:
         return Finding("bus", "redis.url is not set; a coordinator that is alone needs none")
-    from coordinator.adapters.redis.bus import RedisBus
-
     try:
         await RedisBus(settings.redis.url, NodeId("doctor")).ping()
     except (BusOutOfReachError, ValueError) as error:  # the latter: a URL that makes no sense to the library

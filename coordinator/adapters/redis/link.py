@@ -151,7 +151,12 @@ class Link(asyncio.Protocol):
         """Give the link up, and wait until nothing is left of it."""
         self.fail("was let go of")
         if self._transport is not None:
-            await asyncio.wait([self._ended])
+            # At the next turn of the event loop; whatever else may happen, nobody who stops is kept from stopping.
+            await asyncio.wait([self._ended], timeout=ANSWER_SECONDS)
+
+    def disown(self) -> None:
+        """Note that the event loop did not get so far as to hand a connection over, and has closed it itself."""
+        self._transport = None
 
     async def _ping(self, heard: int) -> None:
         try:

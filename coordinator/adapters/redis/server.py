@@ -143,10 +143,14 @@ class Server:
 
     async def _open(self, link: Link, address: Address) -> None:
         loop = asyncio.get_running_loop()
-        if self._path is None:
-            await loop.create_connection(lambda: link, address.host, address.port, ssl=self._tls)
-        else:
-            await loop.create_unix_connection(lambda: link, self._path)
+        try:
+            if self._path is None:
+                await loop.create_connection(lambda: link, address.host, address.port, ssl=self._tls)
+            else:
+                await loop.create_unix_connection(lambda: link, self._path)
+        except BaseException:
+            link.disown()
+            raise
 
 
 async def shards(link: Link, host: str) -> list[Shard]:
