@@ -13,8 +13,8 @@ from coordinator.adapters.mongo.liveness import MongoLiveness
 from coordinator.adapters.mongo.schema import inspect
 from coordinator.adapters.mongo.server import Server, ask_server
 from coordinator.adapters.mongo.sharding import commands, inspect_sharding
-from coordinator.adapters.system import SystemClock
 from coordinator.adapters.redis.bus import RedisBus
+from coordinator.adapters.system import SystemClock
 from coordinator.app import database_url, signing_secret
 from coordinator.cli.common import (
     ConfigOption,

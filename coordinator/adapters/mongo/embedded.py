@@ -155,8 +155,7 @@ class EmbeddedServer:
                 self._lock = None
 
     async def _end_leftover(self) -> None:
-        record = ProcessRecord.read(self._data_dir)
-        if record is None or record.find_database(self._data_dir) is None:
+        if (record := ProcessRecord.read(self._data_dir)) is None or record.find_database(self._data_dir) is None:
             return
         async with contextlib.AsyncExitStack() as stack:
             if record.url is not None and (match := _PORT_OF_URL.match(record.url)):

@@ -1,47 +1,14 @@
-"""The composition root: the only file that names every concrete class.
-
-`Coordinator` puts services and transports together over any set of ports; `mongo_ports` makes the real ones; `running`
-lets the whole answer, and stops it as planned.
-"""
+"""One node: services and transports put together over ports, started, and stopped in order."""
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from aiohttp import web
 
-from coordinator.adapters.jwt.development_secret import read_or_make_secret
-from coordinator.adapters.jwt.hs256 import Hs256Tokens
-from coordinator.adapters.mongo.bookings import MongoBookings
-from coordinator.adapters.mongo.catalog import MongoCatalog
-from coordinator.adapters.mongo.client import connect
-from coordinator.adapters.mongo.commit_stream import MongoCommitStream
-from coordinator.adapters.mongo.consumers import MongoConsumers
-from coordinator.adapters.mongo.embedded import EmbeddedServer
-from coordinator.adapters.mongo.ids import ObjectIds
-from coordinator.adapters.mongo.journal import MongoJournal
-from coordinator.adapters.mongo.liveness import MongoLiveness
-from coordinator.adapters.mongo.projections import MongoProjections
-from coordinator.adapters.mongo.replies import MongoReplies
-from coordinator.adapters.mongo.schema import prepare
-from coordinator.adapters.no_bus import NoBus
-from coordinator.adapters.redis.bus import RedisBus
-from coordinator.adapters.system import SystemClock
+from coordinator.app.outside import Ports
 from coordinator.domain.ids import NodeId
-from coordinator.ports.bookings import Bookings
-from coordinator.ports.bus import Bus
-from coordinator.ports.catalog import Catalog
-from coordinator.ports.clock import Clock
-from coordinator.ports.commit_stream import CommitStream
-from coordinator.ports.consumers import Consumers
-from coordinator.ports.identity import IdSource, TokenVerifier
-from coordinator.ports.journal import Journal
-from coordinator.ports.liveness import Liveness
-from coordinator.ports.projections import Projections
-from coordinator.ports.replies import Replies
 from coordinator.services.background import BackgroundTasks, every
 from coordinator.services.booking import Booking
 from coordinator.services.consents import Consents
@@ -64,7 +31,7 @@ from coordinator.services.rooms import Rooms
 from coordinator.services.settlement import Settlement
 from coordinator.services.stopping import Stop
 from coordinator.services.watching import Watching
-from coordinator.settings import Settings, SettingsError
+from coordinator.settings import Settings
 from coordinator.transports.rest.api import ApiServices, RestApi
 from coordinator.transports.rest.metrics import Metrics, Sources
 from coordinator.transports.rest.problems import connection_logger, problem_middleware
@@ -97,24 +64,6 @@ _DOCUMENTS_SECONDS = 3.0
 _LOOK_AGAIN_SECONDS = 0.02
 _LAST_TRY_SECONDS = 0.5
 _LOOPS_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Everything from the outside world that one coordinator works with."""
-
-    journal: Journal
-    bus: Bus
-    projections: Projections
-    catalog: Catalog
-    bookings: Bookings
-    replies: Replies
-    liveness: Liveness
-    commit_stream: CommitStream
-    consumers: Consumers
-    clock: Clock
-    ids: IdSource
-    tokens: TokenVerifier
 
 
 class Coordinator:
@@ -336,82 +285,6 @@ def _rules(settings: Settings) -> SessionRules:
 def _socket_limits(settings: Settings) -> SocketLimits:
     limits = settings.limits
     return SocketLimits(**{name: getattr(limits, name) for name in SocketLimits.__struct_fields__})
-
-
-def signing_secret(settings: Settings) -> str:
-    """Return the secret that tokens are signed with; for the embedded database one is made if none is set.
-
-    Raises:
-        SettingsError: A database was named but no secret: that is a production set-up, and nobody must guess it.
-    """
-    if settings.auth.secret is not None:
-        return settings.auth.secret
-    if settings.mongo.url is not None:
-        problem = "auth.secret: must be set (COORDINATOR_AUTH__SECRET, at least 32 bytes) when mongo.url is given"
-        raise SettingsError([problem])
-    return read_or_make_secret(Path(settings.mongo.data_dir))
-
-
-def make_tokens(settings: Settings, clock: Clock) -> Hs256Tokens:
-    """Return the signer and verifier of tokens."""
-    auth = settings.auth
-    return Hs256Tokens(
-        signing_secret(settings),
-        issuer=auth.issuer,
-        audience=auth.audience,
-        leeway_seconds=auth.leeway_seconds,
-        clock=clock,
-    )
-
-
-@asynccontextmanager
-async def database_url(settings: Settings) -> AsyncIterator[str]:
-    """Give the URL of the database: the one that is set, or an embedded server's that runs for as long as this does."""
-    if settings.mongo.url is not None:
-        yield settings.mongo.url
-        return
-    embedded = EmbeddedServer(Path(settings.mongo.data_dir), durable=settings.mongo.durable)
-    url = await embedded.start()
-    try:
-        yield url
-    finally:
-        await embedded.stop()
-
-
-def _bus(settings: Settings) -> Bus:
-    if settings.redis.url is None:
-        return NoBus()
-    try:
-        return RedisBus(settings.redis.url, NodeId(secrets.token_hex(6)))
-    except ValueError as error:
-        raise SettingsError([str(error)]) from None
-
-
-@asynccontextmanager
-async def mongo_ports(settings: Settings, url: str) -> AsyncIterator[Ports]:
-    """Give the real ports, over the database at `url`, whose collections and indexes are made if need be."""
-    clock = SystemClock()
-    tokens = make_tokens(settings, clock)
-    database = connect(url, settings.mongo.database)
-    try:
-        await database.ping()  # answers soon, one way or the other; preparing may take its time
-        await prepare(database)
-        yield Ports(
-            journal=MongoJournal(database),
-            bus=_bus(settings),
-            projections=MongoProjections(database),
-            catalog=MongoCatalog(database),
-            bookings=MongoBookings(database),
-            replies=MongoReplies(database),
-            liveness=MongoLiveness(database),
-            commit_stream=MongoCommitStream(database),
-            consumers=MongoConsumers(database),
-            clock=clock,
-            ids=ObjectIds(),
-            tokens=tokens,
-        )
-    finally:
-        await database.close()
 
 
 @asynccontextmanager
