@@ -397,7 +397,7 @@ async def test_of_two_simultaneous_starts_one_succeeds(tmp_path: Path) -> None:
 async def test_files_held_by_an_unknown_process_are_an_error_that_names_it(tmp_path: Path) -> None:
     with _left_behind(tmp_path) as holder:
         with pytest.raises(EmbeddedServerError, match=rf"another process .* open \(process {holder.pid}\)") as caught:
-            await EmbeddedServer(tmp_path, durable=False, start_timeout_seconds=3).start()
+            await EmbeddedServer(tmp_path, durable=False, start_timeout_seconds=6).start()
         assert "WiredTigerError: Device or resource busy" in str(caught.value)
         assert holder.is_running()
 

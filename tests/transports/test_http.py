@@ -242,7 +242,7 @@ async def test_no_read_is_older_than_an_ack_that_comes_meanwhile(start: StartLiv
 
 async def test_what_nobody_holds_in_memory_is_read_from_the_database(start: StartLive) -> None:
     live = await start({"session.no_show_minutes": 0})
-    offer = await live.offer("ada", "bo", starts_in=0.3)
+    offer = await live.offer("ada", "bo", starts_in=3)
     ada = await live.join("ada", offer.session_id)
     await ada.wait_for("participant_left")
     path = f"/api/v1/sessions/{offer.session_id}"

@@ -109,7 +109,7 @@ def _check_events(lines: Lines, log: list[Any], session_id: str) -> None:
 )
 async def test_a_whole_life(start: StartLive, transports: dict[str, list[str] | None], settled: dict[str, str]) -> None:
     live = await start({"session.empty_timeout_seconds": 0.2})
-    offer = await live.offer("ada", "bo", starts_in=1.5)
+    offer = await live.offer("ada", "bo", starts_in=4)  # both have joined by then
     lines = await run_node("life.mjs", _argument(live, offer, transports))
     await eventually(lambda: (live.session(offer.session_id) or {}).get("endReason"), "the end")
     log = (await live.get(f"/api/v1/sessions/{offer.session_id}/events")).json["items"]
@@ -143,7 +143,7 @@ async def test_a_whole_life(start: StartLive, transports: dict[str, list[str] | 
 async def test_how_it_takes_being_closed(live: Live, transports: list[str]) -> None:
     offer = await live.offer("ada", "bo")
     bo = await live.join("bo", offer.session_id)
-    tokens = [live.token("ada", ttl=2), live.token("ada")]
+    tokens = [live.token("ada", ttl=5), live.token("ada")]
     argument = {"address": live.address, "sessionId": offer.session_id, "tokens": tokens, "transports": transports}
     lines = {line.pop("what"): line for line in await run_node("closing.mjs", argument)}
     assert "refused" not in lines

@@ -111,7 +111,7 @@ async def _running(live: Live, session_id: str, ada: RoomClient, bo: RoomClient)
 
 async def test_a_whole_life(start: StartLive) -> None:
     live = await start({"session.reconnect_grace_seconds": 10, "session.empty_timeout_seconds": 0.4})
-    slot = await live.offer_slot("ada", "bo", "cy", starts_in=3.5, max_participants=3)
+    slot = await live.offer_slot("ada", "bo", "cy", starts_in=6, max_participants=3)
     ada, bo = await live.connect("ada"), await live.connect("bo")
     session_id = await live.session_of(slot)  # the coordinator opens it by itself
     (opened,) = await _log_so_far(live, session_id)

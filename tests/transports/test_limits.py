@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -91,13 +92,15 @@ async def test_the_defaults_are_those_of_the_contract(live: Live) -> None:
     await live.join("bo", offer.session_id)
     ada = await live.raw("ada")
     await ada.call("join", {"sessionId": offer.session_id})
+    # What is refilled while they are on their way comes on top.
+    began = time.monotonic()
     ids = [await ada.send_event('["sync",{"after":0}]') for _ in range(80)]
     codes = [_code(await ada.wait_ack(ack_id)) for ack_id in ids]
-    # What is refilled while they are on their way comes on top, and that is not more than a second's worth.
-    assert 39 <= codes.count("ok") < 60
+    assert 39 <= codes.count("ok") <= 41 + 20 * (time.monotonic() - began)
+    began = time.monotonic()
     ids = [await ada.send_event('["signal",{"to":"bo","data":1}]') for _ in range(400)]
     codes = [_code(await ada.wait_ack(ack_id)) for ack_id in ids]
-    assert 200 <= codes.count("ok") < 260
+    assert 200 <= codes.count("ok") <= 201 + 60 * (time.monotonic() - began)
 
 
 # Clients that do not read.
