@@ -1,10 +1,12 @@
-"""The database that tests run against: one server for the whole run, a database of its own for each test.
+"""The database that tests run against: one server for the whole process, a database of its own for each test.
 
 The server is the first of these that there is:
 
 1. the one at `COORDINATOR_TEST_MONGO_URL`: any MongoDB replica set;
 2. a MongoDB in a container, where a Docker engine answers;
-3. the embedded server, on a temporary directory and without syncing.
+3. the embedded server, on a temporary directory, in memory if there is room, and without syncing.
+
+Where several processes share a run, each has one; only the one that is given serves all of them.
 
 It is started by the first test that asks for it, and stops when the run ends, however it ends. Run as a module
 (`python -m tests.database`), this is the process that owns the embedded server: a test run has many event loops, one
@@ -18,6 +20,7 @@ import functools
 import gc
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +48,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 _IMAGE = "mongo:7"
 _REPLICA_SET = "tests"
 _START_SECONDS = 120.0
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30
+"""For the servers of all the processes that share a run, and for others."""
 
 
 @functools.cache
@@ -146,6 +152,15 @@ def _stop_embedded(owner: "subprocess.Popen[str]") -> None:
     owner.communicate()  # closes its standard input, which ends it
 
 
+def _place() -> str | None:
+    """Return where the server's files go: into memory where there is plenty, else where temporary files go.
+
+    Nothing in them has to last, and tests that kill durable databases keep the disk busy for seconds at a time.
+    """
+    roomy = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES
+    return str(_MEMORY) if roomy else None
+
+
 async def _own_embedded_server(directory: Path) -> None:
     from coordinator.adapters.mongo.embedded import EmbeddedServer
 
@@ -164,5 +179,5 @@ async def _own_embedded_server(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="coordinator-tests-") as folder:
+    with tempfile.TemporaryDirectory(prefix="coordinator-tests-", dir=_place()) as folder:
         asyncio.run(_own_embedded_server(Path(folder)))

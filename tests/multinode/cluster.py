@@ -20,6 +20,7 @@ from coordinator.adapters.mongo.client import Database, connect
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.events import Role
 from coordinator.domain.ids import SessionId
+from coordinator.ports.journal import OutcomeUnknownError
 from tests.database import URL_VARIABLE, fresh_database
 from tests.processes.server import ServerProcess
 from tests.redis_server import RedisProcess
@@ -27,16 +28,10 @@ from tests.transports.clients import MODERATION, NAMESPACE, RECORDING, RoomClien
 
 NODE_TIMEOUT_SECONDS = 3.0
 GRACE_SECONDS = 5.0
-ROUNDS_VARIABLE = "COORDINATOR_TEST_MULTINODE_ROUNDS"
 READY_SECONDS = 30
 ANSWER_SECONDS = 30
 _LOOK_SECONDS = 0.02
 _ROLES = {NAMESPACE: Role.PARTICIPANT, MODERATION: Role.MODERATOR, RECORDING: Role.RECORDER}
-
-
-def rounds(usual: int) -> int:
-    """Return how often to kill and stop things: as often as the run was told to, else as usual."""
-    return int(os.environ.get(ROUNDS_VARIABLE, usual))
 
 
 class Node(ServerProcess):
@@ -205,6 +200,16 @@ class Cluster:
             while ((found := await self.readiness(node))[0] == 200) is not ready:
                 await SystemClock().sleep(_LOOK_SECONDS)
         return found[1]
+
+    async def until_database(self) -> None:
+        """Wait until the database answers."""
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                try:
+                    await self.database.ping()
+                except OutcomeUnknownError:
+                    continue  # it has waited by itself
+                return
 
     async def metric(self, node: Node, name: str) -> float:
         """Return one of a node's numbers."""

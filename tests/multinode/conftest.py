@@ -12,6 +12,22 @@ from tests.database import URL_VARIABLE
 from tests.multinode.cluster import Cluster, running_cluster
 from tests.redis_server import redis_process
 
+REPEAT_VARIABLE = "COORDINATOR_TEST_MULTINODE_REPEAT"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test as often as the run was told to, for who looks for what happens seldom."""
+    times = int(os.environ.get(REPEAT_VARIABLE, "1"))
+    if times > 1:
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
+
+
+@pytest.fixture
+def repetition(request: pytest.FixtureRequest) -> int:
+    """Which run of the test this is."""
+    return int(request.param)
+
 
 @pytest.fixture(scope="package")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:

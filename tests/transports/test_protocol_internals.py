@@ -5,7 +5,7 @@ When one of these fails after an upgrade, look there first: everything else may 
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -139,12 +139,18 @@ class _RecordingOutbox:
 
     def __init__(self) -> None:
         self.frames: list[str] = []
+        self.closed: list[tuple[str, bool]] = []
 
     def put(self, packet: Any) -> None:
         self.frames.append(packet.encode())
 
-    async def close(self, reason: str) -> None:
-        self.frames.append(reason)
+    def close(self, reason: str, *, in_silence: bool) -> Coroutine[Any, Any, None]:
+        self.closed.append((reason, in_silence))
+        return _nothing()
+
+
+async def _nothing() -> None:
+    pass
 
 
 @pytest.fixture
@@ -190,9 +196,18 @@ def test_persisted_events(connection: Connection, outbox: _RecordingOutbox) -> N
     assert outbox.frames == [_theirs(socketio.packet.EVENT, ["mic_changed", _PAYLOAD])]
 
 
+def test_who_lost_a_seat_is_closed_without_a_goodbye_so_that_it_comes_back(
+    connection: Connection, outbox: _RecordingOutbox
+) -> None:
+    connection.close("seat_lost")
+    assert outbox.frames == []
+    assert outbox.closed == [("seat_lost", True)]
+
+
 def test_the_final_goodbye(connection: Connection, outbox: _RecordingOutbox) -> None:
     connection.close("replaced")
     assert outbox.frames == [_theirs(socketio.packet.DISCONNECT)]
+    assert outbox.closed == [("replaced", False)]
 
 
 @pytest.mark.parametrize("packet_id", [0, 1, 10**14])
