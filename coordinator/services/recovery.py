@@ -13,6 +13,7 @@ from coordinator.domain.events import DisconnectReason
 from coordinator.domain.ids import NodeId, SessionId, node_of
 from coordinator.ports.clock import Clock
 from coordinator.ports.projections import Projections
+from coordinator.services.background import at_once
 from coordinator.services.following import Following
 from coordinator.services.neighbours import Neighbours
 from coordinator.services.room import Room
@@ -21,6 +22,8 @@ from coordinator.services.settlement import Settlement
 from coordinator.telemetry import get_logger
 
 _SWEEP_LIMIT = 200
+_LOADS_AT_ONCE = 8
+"""Sessions that are read together when their participants are let go: many have to be read within the timeout."""
 
 _log = get_logger("recovery")
 
@@ -102,14 +105,22 @@ class Recovery:
 
     async def _release(self, sessions: Iterable[SessionId], is_lost: Callable[[NodeId], bool]) -> None:
         """Disconnect every present participant whose connection belongs to a node that is lost."""
-        submissions = []
-        for session_id in sessions:
+        submissions: list[asyncio.Future[int]] = []
+
+        async def release(session_id: SessionId) -> None:
             room = await self._load(session_id, anew=True)  # of those who joined on another node, we may not have heard
             if room is None or room.state is None:
-                continue
+                return
             # No wait between loading and submitting: the room's overdue timers must find these commands before them.
-            submissions += [self._rooms.submit(room, command) for command in _releases(room, is_lost)]
-        await asyncio.gather(*submissions)
+            submissions.extend(self._rooms.submit(room, command) for command in _releases(room, is_lost))
+
+        try:
+            await at_once(_LOADS_AT_ONCE, sessions, release)
+        finally:
+            answers = await asyncio.gather(*submissions, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
 
     async def _load(self, session_id: SessionId, *, anew: bool = False) -> Room | None:
         """Return a session's room, where it is in memory and `anew` is asked for, brought up to the journal.

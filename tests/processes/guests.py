@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -12,6 +13,7 @@ from coordinator.domain.ids import SessionId
 from tests.processes.server import ServerProcess
 
 CALL_SECONDS = 20
+GOODBYE_SECONDS = 3
 
 
 class Guest:
@@ -56,7 +58,10 @@ class Guest:
 
     async def close(self) -> None:
         """End it."""
-        await self._client.disconnect()
+        with suppress(TimeoutError):
+            # The library waits for the server's answer to its goodbye, and for ever where none comes.
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._client.disconnect()
 
     def _take(self, name: str, payload: dict[str, Any]) -> None:
         if name == "server_draining":
