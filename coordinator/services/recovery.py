@@ -66,7 +66,7 @@ class Recovery:
         dead, alive = await self._neighbours.look()
         # Also those of nodes that nobody has heard of: whoever has had them may have been forgotten too early.
         await self._release(await self._projections.live(), lambda node: node not in alive)
-        for node in dead:
+        for node in sorted(dead):
             await self._neighbours.forget(node)
 
     async def beat(self) -> None:
