@@ -221,6 +221,7 @@ class Coordinator:
         self._loops.start(self._following.catch_up(), "catching up")
         await self.recovery.start()
         await self.openings.open_missed()
+        await self.recovery.go_on()
         await self.settlement.settle_missed()
         await self.occurrences.make_due()
         timeout = self.settings.session.node_timeout_seconds

@@ -69,6 +69,14 @@ class Recovery:
         for node in sorted(dead):
             await self._neighbours.forget(node)
 
+    async def go_on(self) -> None:
+        """Let the lost participants go of sessions that were found since: those whose first document was never written.
+
+        To be called once the slots have been looked through, which name these sessions.
+        """
+        _, alive = await self._neighbours.look()
+        await self._release([room.session_id for room in self._rooms.loaded], lambda node: node not in alive)
+
     async def beat(self) -> None:
         """Say that this node is alive. If others have taken it for dead, find out what they have written."""
         if await self._neighbours.beat():

@@ -330,6 +330,7 @@ class Node:
         """Start as a process does that others have died before."""
         await self.recovery.start()
         await self.openings.open_missed()
+        await self.recovery.go_on()
         await self.settlement.settle_missed()
         self.tick(seconds)
 

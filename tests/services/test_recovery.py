@@ -175,6 +175,19 @@ async def test_documents_that_were_behind_at_the_crash_catch_up(world: World, no
     assert (await world.documents(session)).session.seq == 3
 
 
+async def test_participants_of_a_session_that_never_got_a_document_are_let_go_too(world: World, node: Node) -> None:
+    await node.recovery.start()
+    world.projections.is_cut = True
+    session = await world.open_session(node, USERS)
+    await node.joined(session, ANNA, BEN)
+    await node.crash()
+    world.projections.is_cut = False
+    assert await world.projections.session(session) is None
+    await world.clock.advance(SILENCE_SECONDS)
+    await soon(world.node("b0").take_up())
+    assert {body.user_id for body in await lost(world, session)} == {ANNA, BEN}
+
+
 async def test_the_dead_are_not_forgotten_before_their_participants_are_let_go(
     world: World, node: Node, session: SessionId
 ) -> None:

@@ -154,6 +154,7 @@ class Node:
         self._loops.start(self._following.catch_up(), "catching up")
         await self._recovery.start()
         await self._openings.open_missed()
+        await self._recovery.go_on()
         await self._settlement.settle_missed()
         timeout = self._settings.node_timeout_seconds
         self._every(_TICK_SECONDS, self._openings.open_due)
