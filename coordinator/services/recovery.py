@@ -75,7 +75,8 @@ class Recovery:
         To be called once the slots have been looked through, which name these sessions.
         """
         _, alive = await self._neighbours.look()
-        await self._release([room.session_id for room in self._rooms.loaded], lambda node: node not in alive)
+        found = [room.session_id for room in self._rooms.loaded if room.state is not None and room.state.is_live]
+        await self._release(found, lambda node: node not in alive)
 
     async def beat(self) -> None:
         """Say that this node is alive. If others have taken it for dead, find out what they have written."""

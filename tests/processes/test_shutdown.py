@@ -132,6 +132,15 @@ async def test_a_redis_that_hangs_does_not_hold_it_up(tmp_path: Path) -> None:
         await ada.close()
 
 
+async def _connect_and_never_read(http: aiohttp.ClientSession, server: ServerProcess) -> None:
+    address = server.address + "/socket.io/?EIO=4&transport=polling"
+    async with http.get(address) as answer:
+        client = json.loads((await answer.text())[1:])["sid"]
+    hello = "40/rooms," + json.dumps({"token": server.token("bruno")})
+    async with http.post(f"{address}&sid={client}", data=hello) as answer:
+        assert answer.status == 200
+
+
 async def test_until_it_is_gone_it_says_that_it_stops(server: ServerProcess) -> None:
     session = await server.offer(["ada", "bruno"])
     ada = Guest("ada")
@@ -140,6 +149,7 @@ async def test_until_it_is_gone_it_says_that_it_stops(server: ServerProcess) -> 
     async with aiohttp.ClientSession() as http:
         async with http.get(server.address + "/readyz") as answer:
             assert (answer.status, (await answer.json())["status"]) == (200, "ready")
+        await _connect_and_never_read(http, server)  # which is waited for a while
         database.suspend()  # so that the stop takes its time
         server.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):

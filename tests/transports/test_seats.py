@@ -222,7 +222,7 @@ async def test_one_session_at_a_time(live: Live) -> None:
 )
 async def test_an_ended_session_stays_as_it_is(start: StartLive, name: str, payload: dict[str, Any]) -> None:
     live = await start({"session.no_show_minutes": 0})
-    offer = await live.offer("ada", "bo", starts_in=0.5)
+    offer = await live.offer("ada", "bo", starts_in=2.5)
     ada = await live.join("ada", offer.session_id)
     await ada.wait_for("participant_left", reason="session_ended")
     assert _error(await ada.call(name, payload)) == ("session_ended", False, None)
