@@ -141,6 +141,15 @@ class House:
         (server,) = (server for server in self.servers if f'"node": "{node}"' in server.log)
         return server
 
+    async def taken_in(self, server: ServerProcess) -> None:
+        """Wait until the proxy sends requests to a coordinator again that was away: it looks after two seconds."""
+        address = server.address.removeprefix("http://")
+        known = len(self.proxy.log)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            # Each line ends with who was asked, and several where the first did not answer.
+            while not any(line.split(" 200 ")[-1].split()[1:] == [address] for line in self.proxy.log[known:]):
+                assert (await self.ask("GET", "/readyz"))[0] == 200
+
     async def close(self) -> None:
         """Let all clients go."""
         await self._clients.aclose()
@@ -267,6 +276,7 @@ async def test_the_proxy_answers_for_whichever_is_there_and_keeps_metrics_to_its
     for server in [None, *house.servers]:
         if server is house.servers[1]:
             await house.servers[0].start()
+            await house.taken_in(house.servers[0])
         if server is not None:
             await server.stop()
         for _ in range(4):
