@@ -20,7 +20,7 @@ from coordinator.domain.state import SessionState
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import Journal, OutcomeUnknownError
-from coordinator.services.room import Pending, Room
+from coordinator.services.room import Answer, Pending, Room
 from coordinator.telemetry import get_logger
 
 MAX_ROOMS_PER_FLUSH = 256
@@ -107,13 +107,21 @@ class GroupCommitter:
         Raises:
             UnavailableError: Too many commands are waiting; this one was not taken.
         """
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.submit_for(room, command, answer, first=first)
+        return answer
+
+    def submit_for(self, room: Room, command: Command, answer: Answer, *, first: bool = False) -> None:
+        """Let `command` be decided as `submit` does, and tell `answer` what would become of the future.
+
+        Raises:
+            UnavailableError: Too many commands are waiting; this one was not taken.
+        """
         if self.counts.waiting >= self._max_pending:
             raise UnavailableError("the database cannot keep up; try again")
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         (room.pending.appendleft if first else room.pending.append)(Pending(command, answer, first))
         self.counts.waiting += 1
         self._mark(room)
-        return answer
 
     async def run(self) -> None:
         """Flush for ever."""

@@ -3,12 +3,12 @@
 Owns what is known of the session here and who listens; must not write anything.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from coordinator.domain.commands import Command
 from coordinator.domain.events import UserErased
@@ -24,6 +24,19 @@ RECENT_EVENTS = 128
 """Events that a room keeps for resuming clients; older ones are read from the journal."""
 
 
+class Answer(Protocol):
+    """Who waits for the outcome of a command. A future is one; what only has to pass it on needs no event loop."""
+
+    def done(self) -> bool:
+        """Tell whether nobody waits any more; then it is told nothing, and a command not yet decided is dropped."""
+
+    def set_result(self, seq: int, /) -> None:
+        """Take the session's `seq` once everything that the command changed is durable; must not raise."""
+
+    def set_exception(self, refusal: Exception, /) -> None:
+        """Take what refuses the command; must not raise."""
+
+
 @dataclass(slots=True, eq=False)
 class Pending:
     """A command that waits to be decided.
@@ -35,7 +48,7 @@ class Pending:
     """
 
     command: Command
-    answer: asyncio.Future[int]
+    answer: Answer
     is_first: bool = False
 
 

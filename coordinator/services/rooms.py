@@ -35,7 +35,7 @@ from coordinator.services.committer import Counts, GroupCommitter
 from coordinator.services.insistence import Insistence
 from coordinator.services.outages import silence_is_unavailable
 from coordinator.services.projector import Projector
-from coordinator.services.room import Room
+from coordinator.services.room import Answer, Room
 from coordinator.telemetry import get_logger
 
 ENDING_NOTICES_SECONDS = (300, 60)
@@ -218,6 +218,14 @@ class Rooms:
             UnavailableError: Too much is waiting for the database. The future fails with what refuses the command.
         """
         return self._committer.submit(room, command)
+
+    def submit_for(self, room: Room, command: Command, answer: Answer) -> None:
+        """Let a command happen as `submit` does, for someone who needs no future.
+
+        Raises:
+            UnavailableError: Too much is waiting for the database.
+        """
+        self._committer.submit_for(room, command, answer)
 
     def insist(self, session_id: SessionId, command: Command) -> None:
         """Let a command of the coordinator itself happen, if the database is away then as soon as it is back."""
