@@ -42,7 +42,7 @@ from coordinator.transports.socketio.moderation import ModerationNamespace
 from coordinator.transports.socketio.namespace import Surroundings
 from coordinator.transports.socketio.recording import RecordingNamespace
 from coordinator.transports.socketio.rooms import RoomsNamespace
-from coordinator.transports.socketio.server import EventServer
+from coordinator.transports.socketio.server import SocketServer
 from coordinator.transports.web.pages import PageRoutes
 
 _TICK_SECONDS = 1.0
@@ -180,24 +180,23 @@ class Coordinator:
             )
         )
 
-    def _make_sockets(self) -> tuple[Connections, EventServer]:
+    def _make_sockets(self) -> tuple[Connections, SocketServer]:
         limits = _socket_limits(self.settings)
         clock = self.ports.clock
         connections = Connections(self.node, self.ports.tokens, clock, limits, self._errands.start)
-        server = EventServer(
+        surroundings = Surroundings(connections, clock, self._errands.start)
+        server = SocketServer(
+            connections,
+            (
+                RoomsNamespace(surroundings, self.participation, limits.signal_bytes),
+                ModerationNamespace(surroundings, self._moderation, self._watching, self._overview),
+                RecordingNamespace(surroundings, self.feed, self._recordings),
+            ),
+            limits,
+            clock,
             self.settings.server.cors_origins,
-            self.settings.limits.message_bytes,
-            connections.await_handshake,
             websocket_only=self.settings.server.workers > 1,
         )
-        connections.attach(server)
-        surroundings = Surroundings(connections, clock, self._errands.start)
-        for namespace in (
-            RoomsNamespace(surroundings, self.participation, limits.signal_bytes),
-            ModerationNamespace(surroundings, self._moderation, self._watching, self._overview),
-            RecordingNamespace(surroundings, self.feed, self._recordings),
-        ):
-            server.serve_namespace(namespace, namespace)
         return connections, server
 
     def web_application(self) -> web.Application:
@@ -240,7 +239,7 @@ class Coordinator:
     async def drain(self, stop: Stop) -> None:
         """Let nobody in any more, tell everyone, and let them go one after the other; they come back elsewhere."""
         self._api.health.drain()
-        self._connections.drain(_reconnect_after_ms)
+        self._sockets.drain(_reconnect_after_ms)
         closing = self._sockets.close_all(_CLOSED_APART_SECONDS, _ALL_CLOSED_SECONDS)
         await asyncio.gather(
             stop.step("closing connections", _CLOSING_SECONDS, closing),

@@ -1,9 +1,10 @@
 """Decoding what clients send and encoding what they get. Every refusal names the field and what would be right."""
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -33,6 +34,41 @@ def decode(payload: Any, kind: type[T]) -> T:
         raise InvalidRequestError(message, field=field) from None
     except RecursionError:
         raise InvalidRequestError("the payload is nested too deeply") from None
+
+
+def decode_json(text: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """Read JSON text as a message: as `decode`, without the plain data in between.
+
+    Raises:
+        InvalidRequestError: It is not one; the error names the field.
+    """
+    try:
+        return cast("T", _decoder(cast("Hashable", kind)).decode(text))
+    except msgspec.ValidationError:
+        return decode(read_plain(text), kind)  # which says what is wrong
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidRequestError("the payload is not JSON, in UTF-8") from None
+    except RecursionError:
+        raise InvalidRequestError("the payload is nested too deeply") from None
+
+
+def read_plain(text: bytes | msgspec.Raw) -> Any:
+    """Read JSON text as plain data.
+
+    Raises:
+        InvalidRequestError: It is not JSON.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidRequestError("the payload is not JSON, in UTF-8") from None
+    except RecursionError:
+        raise InvalidRequestError("the payload is nested too deeply") from None
+
+
+@functools.cache
+def _decoder(kind: Hashable) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(cast("type[Any]", kind))
 
 
 def _explain(text: str) -> tuple[str, str | None]:

@@ -3,7 +3,6 @@
 Owns the requests of connections; the rules themselves are the domain's.
 """
 
-import asyncio
 from typing import Any
 
 from coordinator.domain.commands import (
@@ -24,7 +23,7 @@ from coordinator.ports.journal import Journal
 from coordinator.services.catching_up import CatchingUp, View
 from coordinator.services.following import Following
 from coordinator.services.outages import silence_is_unavailable
-from coordinator.services.room import Room
+from coordinator.services.room import Answer, Room
 from coordinator.services.rooms import Rooms, close_replaced
 
 
@@ -115,9 +114,15 @@ class Participation:
         self._rooms.insist(session_id, command)
 
     def set_media(
-        self, actor: Actor, subscriber: Subscriber, session_id: SessionId, camera: bool | None, mic: bool | None
-    ) -> asyncio.Future[int]:
-        """Switch the actor's camera or microphone; the future is the session's `seq` once that is durable.
+        self,
+        actor: Actor,
+        subscriber: Subscriber,
+        session_id: SessionId,
+        camera: bool | None,
+        mic: bool | None,
+        answer: Answer,
+    ) -> None:
+        """Switch the actor's camera or microphone; `answer` gets the session's `seq` once that is durable.
 
         Calls take effect in the order in which they are made.
 
@@ -127,17 +132,23 @@ class Participation:
         """
         room = self._listened(session_id, subscriber)
         command = SetMedia(actor=actor, connection_id=subscriber.connection_id, camera_enabled=camera, mic_enabled=mic)
-        return self._rooms.submit(room, command)
+        self._rooms.submit_for(room, command, answer)
 
     def set_consent(
-        self, actor: Actor, subscriber: Subscriber, session_id: SessionId, granted: bool, policy_version: str | None
-    ) -> asyncio.Future[int]:
+        self,
+        actor: Actor,
+        subscriber: Subscriber,
+        session_id: SessionId,
+        granted: bool,
+        policy_version: str | None,
+        answer: Answer,
+    ) -> None:
         """Grant or revoke the actor's consent to be recorded; as `set_media` otherwise."""
         room = self._listened(session_id, subscriber)
         command = SetRecordingConsent(
             actor=actor, connection_id=subscriber.connection_id, granted=granted, policy_version=policy_version
         )
-        return self._rooms.submit(room, command)
+        self._rooms.submit_for(room, command, answer)
 
     def signal(self, actor: Actor, subscriber: Subscriber, session_id: SessionId, to: UserId, data: Any) -> None:
         """Relay `data` to another present participant; it is not stored.

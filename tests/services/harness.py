@@ -183,10 +183,14 @@ class Client:
             return await self.node.participation.leave(self.actor, self, self.session)
 
     def media(self, *, camera: bool | None = None, mic: bool | None = None) -> asyncio.Future[int]:
-        return self.node.participation.set_media(self.actor, self, self.session, camera, mic)
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.node.participation.set_media(self.actor, self, self.session, camera, mic, answer)
+        return answer
 
     def consent(self, granted: bool, policy: str | None = None) -> asyncio.Future[int]:
-        return self.node.participation.set_consent(self.actor, self, self.session, granted, policy)
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.node.participation.set_consent(self.actor, self, self.session, granted, policy, answer)
+        return answer
 
     def signal(self, to: UserId, data: Any = None) -> None:
         self.node.participation.signal(self.actor, self, self.session, to, data)

@@ -181,10 +181,14 @@ class ServerConnection(Subscriber):
         return await self._node.participation.catch_up(self, self._joined(), after)
 
     def _set_media(self, camera: bool | None = None, mic: bool | None = None) -> Awaitable[int]:
-        return self._node.participation.set_media(self.actor, self, self._joined(), camera, mic)
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._node.participation.set_media(self.actor, self, self._joined(), camera, mic, answer)
+        return answer
 
     def _set_consent(self, granted: bool) -> Awaitable[int]:
-        return self._node.participation.set_consent(self.actor, self, self._joined(), granted, "v1")
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._node.participation.set_consent(self.actor, self, self._joined(), granted, "v1", answer)
+        return answer
 
     async def _signal(self, to: UserId, data: Any) -> None:
         self._node.participation.signal(self.actor, self, self._joined(), to, data)

@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import socketio.packet
-
 from coordinator.domain.events import Actor, DisconnectReason
 from coordinator.domain.ids import ConnectionId, SessionId, UserId
 from coordinator.ports.clock import Timer
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
 from coordinator.telemetry import get_logger
+from coordinator.transports.socketio import packets
+from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.limits import Pace, SocketLimits, TokenBucket
-from coordinator.transports.socketio.server import Outbox, frame
 
 _FINAL = frozenset({"replaced", "removed"})
 """Reasons after which the client is told not to come back by itself."""
@@ -27,38 +26,54 @@ class Connection:
     """A connected client. It is the `Subscriber` of whatever it listens to.
 
     Attributes:
+        namespace: Where it is connected.
+        client: The other end, which may be connected to more namespaces.
         identity: Whose token it presented.
-        order: Held while a command is being taken, so that commands take effect in the order of arrival.
         session_id: The session that it joined last, if any; only on `/rooms`.
         is_closed: Whether it is gone, or about to be.
         close_reason: Why this server closes it, where it does.
         expiry: The timer that ends it with its token.
-        buckets: How much it may send still, at each pace.
+        waiting: How many of its messages wait for their turn or are having it; later ones must queue behind them.
     """
+
+    __slots__ = (
+        "_buckets",
+        "_connection_id",
+        "_limits",
+        "_order",
+        "_spawn",
+        "client",
+        "close_reason",
+        "expiry",
+        "identity",
+        "is_closed",
+        "namespace",
+        "session_id",
+        "waiting",
+    )
 
     def __init__(
         self,
         connection_id: ConnectionId,
         namespace: str,
         identity: Identity,
-        outbox: Outbox,
+        client: Client,
         limits: SocketLimits,
-        now: float,
         spawn: Callable[[Any, str], Any],
     ) -> None:
         self._connection_id = connection_id
-        self._prefix = f"2{namespace},"
-        self._namespace = namespace
-        self._outbox = outbox
-        self._send_buffer_bytes = limits.send_buffer_bytes
+        self._limits = limits
         self._spawn = spawn
+        self._buckets: dict[Pace, TokenBucket] = {}
+        self._order: asyncio.Lock | None = None
+        self.namespace = namespace
+        self.client = client
         self.identity = identity
-        self.order = asyncio.Lock()
         self.session_id: SessionId | None = None
         self.is_closed = False
         self.close_reason: DisconnectReason | None = None
         self.expiry: Timer | None = None
-        self.buckets = {pace: TokenBucket(*limits.rate(pace), now) for pace in Pace}
+        self.waiting = 0
 
     @property
     def connection_id(self) -> ConnectionId:
@@ -76,33 +91,60 @@ class Connection:
         return self.identity.actor
 
     @property
-    def prefix(self) -> str:
-        """What every event frame to this client begins with; clients with the same prefix can share frames."""
-        return self._prefix
+    def order(self) -> asyncio.Lock:
+        """Held while a message that takes a while is being taken, so that all take effect in the order of arrival."""
+        if self._order is None:
+            self._order = asyncio.Lock()
+        return self._order
+
+    def may_send(self, pace: Pace, now: float) -> bool:
+        """Count a message at its pace; tell whether it is within the limit.
+
+        Args:
+            pace: What counts it.
+            now: Seconds of a clock that never runs backwards.
+        """
+        bucket = self._buckets.get(pace)
+        if bucket is None:
+            bucket = self._buckets[pace] = TokenBucket(*self._limits.rate(pace), now)
+        return bucket.take(now)
 
     def notify(self, name: str, payload: Mapping[str, Any]) -> None:
         """Send a transient message."""
-        self.send(frame(f'{self._prefix}["{name}",{encode(payload).decode()}]'))
+        self.send(packets.event_packet(self.namespace, name, encode(payload)))
 
-    def send(self, packet: Any) -> None:
-        """Send a frame in order with everything else; a client that does not read is disconnected."""
+    def acknowledge(self, packet_id: int | None, reply: bytes) -> None:
+        """Answer an event, if an answer is wanted."""
+        if packet_id is not None:
+            self.send(packets.ack_packet(self.namespace, packet_id, reply))
+
+    def send(self, text: bytes) -> None:
+        """Send an Engine.IO message in order with everything else; a client that does not read is disconnected."""
+        if not self.is_closed:
+            self.client.send(text)
+
+    def send_all(self, frames: Frames) -> None:
+        """Send messages that go to others as well, otherwise as `send`."""
+        if not self.is_closed:
+            self.client.send_all(frames)
+
+    def drop_as_too_slow(self) -> None:
+        """Drop the connection: more waits for the client than may."""
         if self.is_closed:
             return
-        self._outbox.put(packet)
-        if self._outbox.waiting_bytes > self._send_buffer_bytes:
-            _log.info("too_slow", user=self.user_id, connection=self.connection_id)
-            self.is_closed = True
-            self.close_reason = DisconnectReason.TOO_SLOW
-            self._spawn(self._outbox.abort(), f"abort {self.connection_id}")
+        _log.info("too_slow", user=self.user_id, connection=self.connection_id)
+        self.is_closed = True
+        self.close_reason = DisconnectReason.TOO_SLOW
+        self._spawn(self.client.abort(), f"abort {self.connection_id}")
 
     def close(self, reason: str) -> None:
         """Close after everything sent so far; `replaced` and `removed` clients are told not to come back."""
         if self.is_closed:
             return
         if reason in _FINAL:
-            self._outbox.put(frame(f"{socketio.packet.DISCONNECT}{self._namespace},"))
+            self.client.send(packets.disconnect_packet(self.namespace))
         self.is_closed = True
-        self._spawn(self._outbox.close(reason, in_silence=reason in _RETURNING), f"close {self.connection_id}")
+        self._spawn(self.client.close(reason, in_silence=reason in _RETURNING), f"close {self.connection_id}")
 
     def expire(self) -> None:
         """Close because the token is not valid any more; the client may come back with a fresh one."""

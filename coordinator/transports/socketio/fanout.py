@@ -1,4 +1,7 @@
-"""One thing to many connections: each frame is encoded once for each namespace, whoever gets it."""
+"""One thing to many connections: each event is encoded once for each namespace, whoever gets it.
+
+The events of one commit go out together: however many they are, each connection takes one piece.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,8 +9,9 @@ from typing import Any
 from coordinator.domain.ledger import SealedEvent
 from coordinator.ports.audience import Subscriber
 from coordinator.protocol.codec import encode
+from coordinator.transports.socketio import packets
+from coordinator.transports.socketio.client import Frames
 from coordinator.transports.socketio.connection import Connection
-from coordinator.transports.socketio.server import frame
 
 
 class Fanout:
@@ -15,25 +19,25 @@ class Fanout:
 
     def publish(self, subscribers: Iterable[Subscriber], events: Sequence[SealedEvent]) -> None:
         """Send `events`, in order, to each of `subscribers`."""
-        for prefix, connections in _by_prefix(subscribers).items():
-            for sealed in events:
-                packet = frame(f'{prefix}["{sealed.event.body.kind}",{sealed.json.decode()}]')
-                for connection in connections:
-                    connection.send(packet)
+        made: dict[str, Frames] = {}
+        for connection in subscribers:
+            assert isinstance(connection, Connection)
+            namespace = connection.namespace
+            frames = made.get(namespace)
+            if frames is None:
+                texts = [packets.event_packet(namespace, sealed.event.body.kind, sealed.json) for sealed in events]
+                frames = made[namespace] = Frames(texts)
+            connection.send_all(frames)
 
     def announce(self, subscribers: Iterable[Subscriber], name: str, payload: Mapping[str, Any]) -> None:
         """Send each of `subscribers` a transient message."""
-        groups = _by_prefix(subscribers)
-        text = encode(payload).decode() if groups else ""
-        for prefix, connections in groups.items():
-            packet = frame(f'{prefix}["{name}",{text}]')
-            for connection in connections:
-                connection.send(packet)
-
-
-def _by_prefix(subscribers: Iterable[Subscriber]) -> dict[str, list[Connection]]:
-    groups: dict[str, list[Connection]] = {}
-    for subscriber in subscribers:
-        assert isinstance(subscriber, Connection)
-        groups.setdefault(subscriber.prefix, []).append(subscriber)
-    return groups
+        made: dict[str, Frames] = {}
+        json: bytes | None = None
+        for connection in subscribers:
+            assert isinstance(connection, Connection)
+            namespace = connection.namespace
+            frames = made.get(namespace)
+            if frames is None:
+                json = encode(payload) if json is None else json
+                frames = made[namespace] = Frames([packets.event_packet(namespace, name, json)])
+            connection.send_all(frames)

@@ -8,8 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import socketio.exceptions
-
 from coordinator.domain.errors import (
     CoordinatorError,
     ForbiddenError,
@@ -21,21 +19,18 @@ from coordinator.domain.events import DisconnectReason, Role
 from coordinator.domain.ids import NodeId, UserId, connection_id
 from coordinator.ports.clock import Clock, Timer
 from coordinator.ports.identity import Identity, TokenVerifier
-from coordinator.protocol.codec import error_to_wire
 from coordinator.telemetry import get_logger
+from coordinator.transports.socketio.client import Client
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.limits import SocketLimits
-from coordinator.transports.socketio.server import EventServer
 
 _LONGEST_TIMER_SECONDS = 86400.0
-_BEGINNINGS = frozenset({"join", "watch", "subscribe"})
-"""Events that begin something which would end at once on a server that stops."""
 
 _log = get_logger("handshake")
 
 
 class Connections:
-    """The connections of this node, by namespace and Socket.IO id.
+    """The connections of this node.
 
     Args:
         node: This process.
@@ -43,6 +38,9 @@ class Connections:
         clock: Time.
         limits: Limits of a connection.
         spawn: Runs a coroutine in the background under a name.
+
+    Attributes:
+        is_draining: Whether nobody is let in any more.
     """
 
     def __init__(
@@ -59,16 +57,10 @@ class Connections:
         self._limits = limits
         self._spawn = spawn
         self._numbers = itertools.count(1)
-        self._connections: dict[tuple[str, str], Connection] = {}
+        self._connections: dict[Connection, None] = {}  # in the order of arrival
         self._of_user: defaultdict[UserId, int] = defaultdict(int)
-        self._of_engine: defaultdict[str, int] = defaultdict(int)
-        self._handshakes: dict[str, Timer] = {}
-        self._server: EventServer | None = None
+        self._strangers: dict[Client, Timer] = {}
         self.is_draining = False
-
-    def attach(self, server: EventServer) -> None:
-        """Name the server whose connections these are."""
-        self._server = server
 
     def drain(self, reconnect_after_ms: Callable[[], int]) -> None:
         """Let nobody in any more, and tell everybody; whoever is closed from here on goes because the server stops.
@@ -78,69 +70,57 @@ class Connections:
                 not all at once.
         """
         self.is_draining = True
-        assert self._server is not None
-        self._server.refuse(_BEGINNINGS, _stopping())
-        for connection in self._connections.values():
+        for connection in self._connections:
             connection.close_reason = connection.close_reason or DisconnectReason.SERVER_STOPPED
             connection.notify("server_draining", {"reconnectAfterMs": reconnect_after_ms()})
 
-    def get(self, namespace: str, sid: str) -> Connection | None:
-        """Return a connection."""
-        return self._connections.get((namespace, sid))
-
     def by_namespace(self) -> Mapping[str, int]:
         """Return how many connections there are in each namespace."""
-        return Counter(namespace for namespace, _ in self._connections)
+        return Counter(connection.namespace for connection in self._connections)
 
-    def await_handshake(self, engine_id: str) -> None:
+    def await_handshake(self, client: Client) -> None:
         """Close a client that does not say who it is in time."""
 
         def give_up() -> None:
-            self._handshakes.pop(engine_id, None)
-            if self._server is not None:
-                self._spawn(self._server.close_engine(engine_id), f"no handshake {engine_id[:4]}")
+            del self._strangers[client]
+            self._spawn(client.close(), f"no handshake {client.client_id[:4]}")
 
-        self._handshakes[engine_id] = self._clock.call_later(self._limits.handshake_seconds, give_up)
+        self._strangers[client] = self._clock.call_later(self._limits.handshake_seconds, give_up)
 
-    def admit(self, namespace: str, roles: frozenset[Role], sid: str, auth: Any) -> Connection:
+    def admit(self, namespace: str, roles: frozenset[Role], client: Client, auth: Any) -> Connection:
         """Let a client connect.
 
         Raises:
-            socketio.exceptions.ConnectionRefusedError: It may not; the code is the message, the details its data.
+            CoordinatorError: It may not. It stays a stranger, who does not get to stay.
         """
-        assert self._server is not None
-        try:
-            identity = self._identify(auth, roles)
-            connection = self._register(namespace, sid, identity, self._server)
-        except CoordinatorError as error:
-            # The timer of the handshake goes on: a refused client does not get to stay.
-            raise socketio.exceptions.ConnectionRefusedError(error.code, error_to_wire(error)) from None
-        engine_id = self._server.engine_id(sid, namespace)
-        self._of_engine[engine_id] += 1
-        timer = self._handshakes.pop(engine_id, None)
-        if timer is not None:
-            timer.cancel()
+        connection = self._register(namespace, self._identify(auth, roles), client)
+        self._forget_stranger(client)
         return connection
 
-    def dismiss(self, namespace: str, sid: str) -> Connection | None:
-        """Forget a connection that is gone; return it if it was known."""
-        connection = self._connections.pop((namespace, sid), None)
-        if connection is None:
-            return None
+    def dismiss(self, connection: Connection) -> None:
+        """Forget a connection that is gone; harmless to repeat."""
+        if connection not in self._connections:
+            return
+        del self._connections[connection]
         connection.is_closed = True
         if connection.expiry is not None:
             connection.expiry.cancel()
         self._of_user[connection.user_id] -= 1
         if self._of_user[connection.user_id] <= 0:
             del self._of_user[connection.user_id]
-        if self._server is not None:
-            engine_id = self._server.engine_id(sid, namespace)
-            self._of_engine[engine_id] -= 1
-            if self._of_engine[engine_id] <= 0:
-                del self._of_engine[engine_id]
-                if self._server.is_open(engine_id):
-                    self.await_handshake(engine_id)  # it left its last namespace only, and is nobody again
-        return connection
+        client = connection.client
+        client.connections = tuple(known for known in client.connections if known is not connection)
+        if not client.connections and client.is_open:
+            self.await_handshake(client)  # it left its last namespace only, and is nobody again
+
+    def gone(self, client: Client) -> None:
+        """Forget a client that is gone altogether; its connections have been dismissed."""
+        self._forget_stranger(client)
+
+    def _forget_stranger(self, client: Client) -> None:
+        timer = self._strangers.pop(client, None)
+        if timer is not None:
+            timer.cancel()
 
     def _identify(self, auth: Any, roles: frozenset[Role]) -> Identity:
         token = auth.get("token") if isinstance(auth, dict) else None
@@ -158,21 +138,15 @@ class Connections:
             raise ForbiddenError(f"role {identity.role} may not use this namespace")
         return identity
 
-    def _register(self, namespace: str, sid: str, identity: Identity, server: EventServer) -> Connection:
+    def _register(self, namespace: str, identity: Identity, client: Client) -> Connection:
         if self.is_draining:
-            raise _stopping()
+            raise stopping()
         if self._of_user[identity.user_id] >= self._limits.connections_per_user:
             raise RateLimitedError(f"a user may have {self._limits.connections_per_user} connections")
-        connection = Connection(
-            connection_id(self._node, next(self._numbers)),
-            namespace,
-            identity,
-            server.outbox(sid, namespace),
-            self._limits,
-            self._clock.monotonic(),
-            self._spawn,
-        )
-        self._connections[namespace, sid] = connection
+        name = connection_id(self._node, next(self._numbers))
+        connection = Connection(name, namespace, identity, client, self._limits, self._spawn)
+        client.connections = (*client.connections, connection)
+        self._connections[connection] = None
         self._of_user[identity.user_id] += 1
         self._await_expiry(connection)
         return connection
@@ -189,5 +163,6 @@ class Connections:
         check()
 
 
-def _stopping() -> UnavailableError:
+def stopping() -> UnavailableError:
+    """Return what refuses whoever comes, or begins something, while this server stops."""
     return UnavailableError("this server is stopping; connect again")

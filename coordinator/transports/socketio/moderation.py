@@ -12,6 +12,7 @@ from coordinator.services.overview import Overview
 from coordinator.services.watching import Watching
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.namespace import (
+    Answer,
     Handler,
     Namespace,
     Outcome,
@@ -20,7 +21,6 @@ from coordinator.transports.socketio.namespace import (
     seq_reply,
     view_reply,
 )
-from coordinator.transports.socketio.server import Answer
 
 NAMESPACE = "/moderation"
 ROLES = frozenset({Role.MODERATOR, Role.ADMIN})

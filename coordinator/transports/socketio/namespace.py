@@ -1,14 +1,15 @@
-"""What all namespaces share: connecting, the one wrapper around every handler, departure (SPEC section 3).
+"""What all namespaces share: the one wrapper around every handler, order, departure (SPEC section 3).
 
-Owns rates, reading, order and refusals. What a message does stands in the namespaces themselves.
+Owns rates, reading, order and refusals. What a message does stands in the namespaces themselves; how it came here, and
+how the answer gets back, in the roads.
 """
 
-from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-import socketio
 
 from coordinator.domain.errors import (
     CoordinatorError,
@@ -20,28 +21,65 @@ from coordinator.domain.errors import (
 from coordinator.domain.events import DisconnectReason, Role
 from coordinator.domain.ledger import wire_time
 from coordinator.ports.clock import Clock
-from coordinator.protocol.codec import decode, participant_to_wire, refusal, to_wire
+from coordinator.protocol.codec import decode_json, encode, participant_to_wire, read_plain, refusal, to_wire
 from coordinator.protocol.messages import Message
 from coordinator.protocol.reading import Request, read_object
 from coordinator.services.catching_up import View
 from coordinator.telemetry import get_logger
+from coordinator.transports.socketio.client import Client
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import Pace
-from coordinator.transports.socketio.server import Answer
+from coordinator.transports.socketio.packets import Event
 
 Reply: TypeAlias = dict[str, Any]
+
+
+class Answer(NamedTuple):
+    """The ack of an event, and what is to happen right after it was sent: nothing comes in between; must not raise."""
+
+    reply: Reply
+    then: Callable[[], None] | None = None
+
+
 Outcome: TypeAlias = Reply | Answer | Awaitable[Reply]
 """What a handler returns. What it leaves to be awaited no longer holds up the connection's next message."""
 
 M = TypeVar("M", bound=Message | Request)
-_AnyMessage: TypeAlias = type[Message] | type[Request]
+
+_NO_ARGUMENT = msgspec.Raw(b"{}")
 
 _log = get_logger("namespace")
 
 
+class SeqAnswer:
+    """Who waits for a command of a connection: its ack, sent as soon as the outcome is known."""
+
+    __slots__ = ("_connection", "_packet_id")
+
+    def __init__(self, connection: Connection, packet_id: int | None) -> None:
+        self._connection = connection
+        self._packet_id = packet_id
+
+    def done(self) -> bool:
+        """Tell that it always waits: what a client has asked for happens, even if it is gone by then."""
+        return False
+
+    def set_result(self, seq: int, /) -> None:
+        """Acknowledge with the session's `seq`."""
+        self._connection.acknowledge(self._packet_id, b'{"ok":true,"seq":%d}' % seq)
+
+    def set_done(self) -> None:
+        """Acknowledge what is not an event of the session."""
+        self._connection.acknowledge(self._packet_id, b'{"ok":true}')
+
+    def set_exception(self, refused: Exception, /) -> None:
+        """Acknowledge with the refusal."""
+        self._connection.acknowledge(self._packet_id, encode(_refusal(refused, self._connection)))
+
+
 class Handler(NamedTuple, Generic[M]):
-    """What to do with one event.
+    """What to do with one event, for which the database, or something else, must be waited for.
 
     Attributes:
         kind: What it carries.
@@ -51,6 +89,20 @@ class Handler(NamedTuple, Generic[M]):
 
     kind: type[M]
     handle: Callable[[Connection, M], Awaitable[Outcome]]
+    pace: Pace = Pace.COMMANDS
+
+
+class Immediate(NamedTuple, Generic[M]):
+    """What to do with one event that is taken at once: no task is made for it.
+
+    Attributes:
+        kind: What it carries.
+        take: Takes the message, as `Handler.handle` does; `answer` is told the outcome, now or later.
+        pace: Which of the connection's limits counts it.
+    """
+
+    kind: type[M]
+    take: Callable[[Connection, M, SeqAnswer], None]
     pace: Pace = Pace.COMMANDS
 
 
@@ -68,7 +120,7 @@ class Surroundings(NamedTuple):
     spawn: Callable[[Any, str], Any]
 
 
-class Namespace(socketio.AsyncNamespace):  # type: ignore[misc]
+class Namespace(ABC):
     """Connections of one kind of client.
 
     Args:
@@ -76,67 +128,96 @@ class Namespace(socketio.AsyncNamespace):  # type: ignore[misc]
         roles: Who may connect.
         surroundings: What every namespace works with.
         handlers: What it does, by event.
+
+    Attributes:
+        name: Its path.
     """
 
     def __init__(
-        self, name: str, roles: frozenset[Role], surroundings: Surroundings, handlers: dict[str, Handler[Any]]
+        self,
+        name: str,
+        roles: frozenset[Role],
+        surroundings: Surroundings,
+        handlers: Mapping[str, Handler[Any] | Immediate[Any]],
     ) -> None:
-        super().__init__(name)
-        self._name = name
+        self.name = name
         self._roles = roles
         self._connections = surroundings.connections
         self._clock = surroundings.clock
         self._spawn = surroundings.spawn
         self._handlers = handlers
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
     def departed(self, connection: Connection, reason: DisconnectReason) -> None:
         """Undo what a connection that is gone has done. Nothing of it is under way any more."""
 
-    async def trigger_event(self, event: str, *args: Any) -> None:
-        """Take connections and disconnections; everything else comes through `handle`."""
-        if event == "connect":
-            sid, _environ, auth = args
-            self._connections.admit(self._name, self._roles, sid, auth)
-        elif event == "disconnect":
-            sid, reason = args
-            connection = self._connections.dismiss(self._name, sid)
-            if connection is not None:
-                why = connection.close_reason or _disconnect_reason(reason)
-                self._spawn(self._depart(connection, why), f"departure {connection.connection_id}")
+    def admit(self, client: Client, auth: Any) -> Connection:
+        """Let a client connect.
 
-    async def handle(self, sid: str, name: str, arguments: list[Any]) -> Answer:
-        """Answer one event; the one wrapper around all handlers. Never raises but for cancellation."""
-        connection = self._connections.get(self._name, sid)
-        if connection is None or connection.is_closed:
-            return Answer(refusal(NotInSessionError("this connection is closed")))
+        Raises:
+            CoordinatorError: It may not.
+        """
+        return self._connections.admit(self.name, self._roles, client, auth)
+
+    def dismiss(self, connection: Connection, reason: DisconnectReason) -> None:
+        """Let a connection go that is closed; a reason of this server's own goes before `reason`."""
+        self._connections.dismiss(connection)
+        departure = self._depart(connection, connection.close_reason or reason)
+        self._spawn(departure, f"departure {connection.connection_id}")
+
+    def receive(self, connection: Connection, event: Event) -> None:
+        """Take one event of a connection, which is answered now or later; the one wrapper around all handlers."""
+        if connection.is_closed:
+            return
         try:
-            handler = self._admitted(connection, name)
-            message = _read(_single(arguments), handler.kind)
+            handler = self._admitted(connection, event.name)
+            message = _read(_single(event), handler.kind)
+            if isinstance(handler, Handler) or connection.waiting:
+                # Tasks start in the order in which they are made, and the connection keeps that order from there.
+                connection.waiting += 1
+                self._start(self._take_in_turn(connection, event.id, handler, message))
+            else:
+                handler.take(connection, message, SeqAnswer(connection, event.id))
+        except Exception as error:  # noqa: BLE001 - a defect must not leave a client without an answer
+            connection.acknowledge(event.id, encode(_refusal(error, connection)))
+
+    async def answered(self) -> None:
+        """Wait until everything that was asked is answered, whether or not the client is there still."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take_in_turn(
+        self, connection: Connection, packet_id: int | None, handler: Handler[Any] | Immediate[Any], message: Any
+    ) -> None:
+        try:
             async with connection.order:
-                _check_open(connection)
-                outcome = await handler.handle(connection, message)
+                try:
+                    _check_open(connection)
+                    if isinstance(handler, Immediate):
+                        handler.take(connection, message, SeqAnswer(connection, packet_id))
+                        return
+                    outcome = await handler.handle(connection, message)
+                finally:
+                    connection.waiting -= 1
             # A message has its place in the order now; waiting for the database must not hold up the next one.
-            if isinstance(outcome, Answer):
-                return outcome
-            return Answer(outcome if isinstance(outcome, dict) else await outcome)
-        except CoordinatorError as error:
-            return Answer(refusal(error))
-        except Exception:  # noqa: BLE001 - a defect must not leave a client without an answer
-            _log.exception("handler_failed", namespace=self._name, name=name, user=connection.user_id)
-            return Answer(refusal(UnavailableError("the server failed to handle this; try again")))
+            answer = outcome if isinstance(outcome, Answer) else Answer(await _settled(outcome))
+        except Exception as error:  # noqa: BLE001 - as above
+            answer = Answer(_refusal(error, connection))
+        connection.acknowledge(packet_id, encode(answer.reply))
+        if answer.then is not None:
+            answer.then()
 
-    def send(self, sid: str, packet: Any) -> None:
-        """Send a frame, in order with everything else that goes to the connection."""
-        connection = self._connections.get(self._name, sid)
-        if connection is not None:
-            connection.send(packet)
-
-    def _admitted(self, connection: Connection, name: str) -> Handler[Any]:
+    def _admitted(self, connection: Connection, name: str) -> Handler[Any] | Immediate[Any]:
         """Return what handles an event, unless there are too many; unknown ones count too."""
         handler = self._handlers.get(name)
-        bucket = connection.buckets[Pace.COMMANDS if handler is None else handler.pace]
-        if not bucket.take(self._clock.monotonic()):
+        pace = Pace.COMMANDS if handler is None else handler.pace
+        if not connection.may_send(pace, self._clock.monotonic()):
             raise RateLimitedError("too many messages; slow down")
         if handler is None:
             raise InvalidRequestError(f"unknown event {name[:40]!r}; known are {', '.join(self._handlers)}")
@@ -172,24 +253,31 @@ def view_reply(view: View) -> Reply:
     return reply
 
 
-def _read(payload: Any, kind: _AnyMessage) -> Message | Request:
+async def _settled(outcome: Reply | Awaitable[Reply]) -> Reply:
+    return outcome if isinstance(outcome, dict) else await outcome
+
+
+def _refusal(error: Exception, connection: Connection) -> Reply:
+    if isinstance(error, CoordinatorError):
+        return refusal(error)
+    _log.error("handler_failed", namespace=connection.namespace, user=connection.user_id, exc_info=error)
+    return refusal(UnavailableError("the server failed to handle this; try again"))
+
+
+def _read(payload: msgspec.Raw, kind: type[M]) -> Message | Request:
     # What can also be sent over HTTP is read in the same way here.
-    if issubclass(kind, Request) and isinstance(payload, dict):
-        return read_object(payload, kind)
-    return decode(payload, kind)
+    if issubclass(kind, Request) and isinstance(plain := read_plain(payload), dict):
+        return read_object(plain, kind)
+    return decode_json(payload, kind)
 
 
-def _single(arguments: list[Any]) -> Any:
-    if len(arguments) > 1:
+def _single(event: Event) -> msgspec.Raw:
+    if event.arguments > 1:
         raise InvalidRequestError("an event carries one object, not several arguments")
-    return arguments[0] if arguments else {}
+    return _NO_ARGUMENT if event.payload is None else event.payload
 
 
 def _check_open(connection: Connection) -> None:
     # It may have been replaced or removed while a message of it waited its turn: a join now would take the seat back.
     if connection.is_closed:
         raise NotInSessionError("this connection is closed")
-
-
-def _disconnect_reason(reason: str) -> DisconnectReason:
-    return DisconnectReason.PING_TIMEOUT if reason == "ping timeout" else DisconnectReason.CONNECTION_CLOSED

@@ -10,8 +10,7 @@ from coordinator.services.feed import WINDOW, Feed
 from coordinator.services.recordings import Recordings
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.limits import Pace
-from coordinator.transports.socketio.namespace import Handler, Namespace, Outcome, Reply, Surroundings
-from coordinator.transports.socketio.server import Answer
+from coordinator.transports.socketio.namespace import Answer, Handler, Namespace, Outcome, Reply, Surroundings
 
 NAMESPACE = "/recording"
 ROLES = frozenset({Role.RECORDER, Role.ADMIN})

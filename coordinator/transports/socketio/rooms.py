@@ -12,9 +12,10 @@ from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.limits import Pace
 from coordinator.transports.socketio.namespace import (
     Handler,
+    Immediate,
     Namespace,
-    Outcome,
     Reply,
+    SeqAnswer,
     Surroundings,
     seq_reply,
     view_reply,
@@ -34,12 +35,12 @@ class RoomsNamespace(Namespace):
     """
 
     def __init__(self, surroundings: Surroundings, participation: Participation, signal_bytes: int) -> None:
-        handlers: dict[str, Handler[Any]] = {
+        handlers: dict[str, Handler[Any] | Immediate[Any]] = {
             "join": Handler(messages.Join, self._join),
             "leave": Handler(messages.Leave, self._leave),
-            "set_media": Handler(messages.SetMedia, self._set_media),
-            "set_recording_consent": Handler(messages.SetRecordingConsent, self._set_consent),
-            "signal": Handler(messages.Signal, self._signal, Pace.SIGNALS),
+            "set_media": Immediate(messages.SetMedia, self._set_media),
+            "set_recording_consent": Immediate(messages.SetRecordingConsent, self._set_consent),
+            "signal": Immediate(messages.Signal, self._signal, Pace.SIGNALS),
             "sync": Handler(messages.Sync, self._sync),
         }
         super().__init__(NAMESPACE, ROLES, surroundings, handlers)
@@ -68,28 +69,26 @@ class RoomsNamespace(Namespace):
         session_id = _joined(connection)
         return await seq_reply(self._participation.leave(connection.actor, connection, session_id))
 
-    async def _set_media(self, connection: Connection, message: messages.SetMedia) -> Outcome:
+    def _set_media(self, connection: Connection, message: messages.SetMedia, answer: SeqAnswer) -> None:
         if message.camera_enabled is None and message.mic_enabled is None:
             raise InvalidRequestError("cameraEnabled or micEnabled must be given", field="cameraEnabled")
-        return seq_reply(
-            self._participation.set_media(
-                connection.actor, connection, _joined(connection), message.camera_enabled, message.mic_enabled
-            )
+        session_id = _joined(connection)
+        self._participation.set_media(
+            connection.actor, connection, session_id, message.camera_enabled, message.mic_enabled, answer
         )
 
-    async def _set_consent(self, connection: Connection, message: messages.SetRecordingConsent) -> Outcome:
-        return seq_reply(
-            self._participation.set_consent(
-                connection.actor, connection, _joined(connection), message.granted, message.policy_version
-            )
+    def _set_consent(self, connection: Connection, message: messages.SetRecordingConsent, answer: SeqAnswer) -> None:
+        session_id = _joined(connection)
+        self._participation.set_consent(
+            connection.actor, connection, session_id, message.granted, message.policy_version, answer
         )
 
-    async def _signal(self, connection: Connection, message: messages.Signal) -> Reply:
+    def _signal(self, connection: Connection, message: messages.Signal, answer: SeqAnswer) -> None:
         size = len(encode({"data": message.data}))
         if size > self._signal_bytes:
             raise PayloadTooLargeError(f"data: a signal may have {self._signal_bytes} bytes", field="data")
         self._participation.signal(connection.actor, connection, _joined(connection), UserId(message.to), message.data)
-        return {"ok": True}
+        answer.set_done()
 
     async def _sync(self, connection: Connection, message: messages.Sync) -> Reply:
         return view_reply(await self._participation.catch_up(connection, _joined(connection), message.after))
