@@ -15,6 +15,7 @@ from coordinator.domain.model import Model, Participant
 
 T = TypeVar("T")
 
+_PLAIN = frozenset({str, int, bool, float})
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _NAMED = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
 
@@ -97,7 +98,10 @@ def json_type(value: Any) -> str:
 def to_wire(model: Model) -> dict[str, Any]:
     """Return a model as JSON data: camelCase, RFC 3339 times, fields without a value left out."""
     data = msgspec.to_builtins(model, builtin_types=(datetime,))
-    return {key: wire_value(value) for key, value in data.items() if value is not None}
+    # Most values are plain: a snapshot is made at every join, so only what needs it is looked into.
+    return {
+        key: value if type(value) in _PLAIN else wire_value(value) for key, value in data.items() if value is not None
+    }
 
 
 def participant_to_wire(participant: Participant) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _ENGINE = "/socket.io/?EIO=4&transport="
 def drain(live: Live) -> None:
     """Let it be about to stop, with everybody still there."""
     live.coordinator._api.health.drain()
-    live.coordinator._connections.drain(lambda: 700)
+    live.coordinator._sockets.drain(lambda: 700)
 
 
 async def test_everybody_is_told_that_the_server_stops(live: Live) -> None:
@@ -60,7 +60,7 @@ async def test_nobody_is_told_goodbye_by_a_server_that_stops(live: Live) -> None
 async def test_how_long_to_wait_is_asked_for_each(live: Live) -> None:
     waits = iter([500, 700])
     first, second = await live.connect("ada"), await live.moderator()
-    live.coordinator._connections.drain(lambda: next(waits))
+    live.coordinator._sockets.drain(lambda: next(waits))
     assert await first.wait_for("server_draining") == {"reconnectAfterMs": 500}
     assert await second.wait_for("server_draining") == {"reconnectAfterMs": 700}
 
@@ -132,7 +132,7 @@ async def test_who_does_not_read_is_dropped(start: StartLive) -> None:
     live = await start({"limits.send_buffer_bytes": 100_000_000})
     deaf = BareSocket()
     await deaf.connect(live.address, live.token("deaf"))
-    (connection,) = live.coordinator._connections._connections.values()
+    (connection,) = live.coordinator._connections._connections
     for _ in range(200):
         connection.notify("session_ending", {"text": "x" * 60_000})
     stop = Stop()

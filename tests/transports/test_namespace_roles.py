@@ -65,9 +65,9 @@ async def test_there_is_no_other_namespace(live: Live, namespace: str) -> None:
 
 async def test_the_tables_of_events_are_complete(live: Live) -> None:
     for namespace, events in _EVENTS.items():
-        handlers = live.coordinator._sockets._handlers[namespace]
-        assert tuple(handlers._handlers) == events  # type: ignore[attr-defined]
-        assert handlers._roles == _ALLOWED[namespace]  # type: ignore[attr-defined]
+        served = live.coordinator._sockets.reception.namespaces[namespace]
+        assert tuple(served._handlers) == events
+        assert served._roles == _ALLOWED[namespace]
 
 
 @pytest.mark.parametrize("namespace", list(_EVENTS))

@@ -1,4 +1,4 @@
-"""What `transports/socketio/server.py` takes for granted about python-socketio and Engine.IO still holds.
+"""What `transports/socketio/ordinary.py` takes for granted about python-socketio and Engine.IO still holds.
 
 When one of these fails after an upgrade, look there first: everything else may still seem to work.
 """
@@ -21,19 +21,24 @@ import socketio
 import socketio.async_manager
 import socketio.packet
 
+from coordinator.adapters.system import SystemClock
 from coordinator.domain.events import Role
-from coordinator.domain.ids import ConnectionId, UserId
+from coordinator.domain.ids import ConnectionId, NodeId, UserId
 from coordinator.domain.ledger import SealedEvent
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
-from coordinator.transports.socketio import server as ours
+from coordinator.transports.socketio import ordinary as ours
+from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.fanout import Fanout
+from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
-from coordinator.transports.socketio.server import EventServer, frame
+from coordinator.transports.socketio.ordinary import OrdinaryRoad
+from coordinator.transports.socketio.reception import EngineLimits, Reception
 from tests.transports.harness import Live
 
 _NAMESPACE = "/rooms"
+_NOBODY: Any = None
 _PAYLOAD = {"sessionId": "0123456789abcdef01234567", "seq": 7, "data": {"text": 'é "😀" \\ \n', "none": None, "n": 1.5}}
 
 
@@ -51,11 +56,8 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
         (socketio.AsyncServer._handle_eio_connect, ["self", "eio_sid", "environ"], True),
         (socketio.AsyncServer._handle_eio_disconnect, ["self", "eio_sid", "reason"], True),
         (socketio.AsyncServer._handle_eio_message, ["self", "eio_sid", "data"], True),
-        (socketio.AsyncServer._handle_event, ["self", "eio_sid", "namespace", "id", "data"], True),
         (socketio.AsyncNamespace.trigger_event, ["self", "event", "args"], True),
         (socketio.async_manager.AsyncManager.eio_sid_from_sid, ["self", "sid", "namespace"], False),
-        (socketio.async_manager.AsyncManager.sid_from_eio_sid, ["self", "eio_sid", "namespace"], False),
-        (socketio.async_manager.AsyncManager.is_connected, ["self", "sid", "namespace"], False),
         (engineio.AsyncServer._log_error_once, ["self", "message", "message_key"], False),
         (engineio.AsyncServer.disconnect, ["self", "sid"], True),
         (engineio.AsyncServer.create_queue, ["self", "args", "kwargs"], False),
@@ -72,7 +74,9 @@ def test_methods_are_as_expected(method: Callable[..., Any], parameters: list[st
     assert inspect.iscoroutinefunction(method) is is_async
 
 
-@pytest.mark.parametrize("mine", [ours.EventServer, ours._Engine, ours._EngineSocket, ours._PlainWebSocket])
+@pytest.mark.parametrize(
+    "mine", [ours.OrdinaryRoad, ours._Door, ours._Engine, ours._EngineSocket, ours._PlainWebSocket]
+)
 def test_overrides_override_something(mine: type) -> None:
     for name, method in vars(mine).items():
         inherited = next((vars(base)[name] for base in mine.__mro__[1:] if name in vars(base)), None)
@@ -100,8 +104,14 @@ def test_what_engine_io_calls_by_name_is_what_is_replaced() -> None:
     assert issubclass(engineio.exceptions.UnknownPacketError, engineio.exceptions.EngineIOError)
 
 
+def _road() -> OrdinaryRoad:
+    reception = Reception(Connections(NodeId("n"), _NOBODY, SystemClock(), SocketLimits(), _spawn), 65_536)
+    limits = EngineLimits(most_bytes=4 * 65_536, ping_interval_seconds=10, ping_timeout_seconds=10)
+    return OrdinaryRoad(reception, limits, (), 1_000_000)
+
+
 async def test_the_parts_are_in_place() -> None:
-    server = EventServer((), 65_536, lambda _engine_id: None)
+    server = _road()
     assert isinstance(server.eio, ours._Engine)
     assert server.eio._async["websocket"] is ours._PlainWebSocket
     assert server.eio._async["create_route"] is driver.create_route
@@ -116,9 +126,10 @@ async def test_the_parts_are_in_place() -> None:
 
 
 async def test_a_connected_client_is_made_of_these_parts(live: Live) -> None:
+    server = live.coordinator._sockets.ordinary
+    server.eio.direct = None
     raw = await live.raw("ada")
     await live.connect("bo", transports=("polling",))
-    server: Any = live.coordinator._sockets
     sockets = list(server.eio.sockets.values())
     assert [type(socket) for socket in sockets] == [ours._EngineSocket] * 2
     by_transport = {socket.upgraded: socket for socket in sockets}
@@ -132,39 +143,50 @@ async def test_a_connected_client_is_made_of_these_parts(live: Live) -> None:
 # Frames made by hand are what the libraries would have made.
 
 
-class _RecordingOutbox:
+class _Recorder(Client):
     """Takes what a connection sends."""
 
-    waiting_bytes = 0
-
     def __init__(self) -> None:
-        self.frames: list[str] = []
-        self.closed: list[tuple[str, bool]] = []
+        super().__init__("recorder")
+        self.texts: list[str] = []
+        self.closed: list[tuple[str | None, bool]] = []
 
-    def put(self, packet: Any) -> None:
-        self.frames.append(packet.encode())
+    @property
+    def is_open(self) -> bool:
+        return not self.closed
 
-    def close(self, reason: str, *, in_silence: bool) -> Coroutine[Any, Any, None]:
+    def send(self, text: bytes) -> None:
+        self.texts.append(text.decode())
+
+    def send_all(self, frames: Frames) -> None:
+        self.texts += [text.decode() for text in frames.texts]
+
+    async def abort(self) -> None: ...
+
+    def close(self, reason: str | None = None, *, in_silence: bool = False) -> Coroutine[Any, Any, None]:
         self.closed.append((reason, in_silence))
         return _nothing()
+
+    async def end(self) -> None: ...
 
 
 async def _nothing() -> None:
     pass
 
 
-@pytest.fixture
-def outbox() -> _RecordingOutbox:
-    return _RecordingOutbox()
+def _spawn(work: Any, _name: str) -> None:
+    work.close()
 
 
 @pytest.fixture
-def connection(outbox: _RecordingOutbox) -> Connection:
+def recorder() -> _Recorder:
+    return _Recorder()
+
+
+@pytest.fixture
+def connection(recorder: _Recorder) -> Connection:
     identity = Identity(user_id=UserId("ada"), role=Role.PARTICIPANT, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
-    sender: Any = outbox
-    return Connection(
-        ConnectionId("node-1"), _NAMESPACE, identity, sender, SocketLimits(), 0.0, lambda work, _name: work.close()
-    )
+    return Connection(ConnectionId("node-1"), _NAMESPACE, identity, recorder, SocketLimits(), _spawn)
 
 
 def _theirs(packet_type: int, data: Any = None, packet_id: int | None = None) -> str:
@@ -176,15 +198,15 @@ def _theirs(packet_type: int, data: Any = None, packet_id: int | None = None) ->
 @pytest.fixture(autouse=True)
 def _with_the_servers_json() -> None:
     """Let the libraries use the JSON codec of the server, as they do wherever one runs."""
-    EventServer((), 65_536, lambda _engine_id: None)
+    _road()
 
 
-def test_transient_events(connection: Connection, outbox: _RecordingOutbox) -> None:
+def test_transient_events(connection: Connection, recorder: _Recorder) -> None:
     connection.notify("signal", _PAYLOAD)
-    assert outbox.frames == [_theirs(socketio.packet.EVENT, ["signal", _PAYLOAD])]
+    assert recorder.texts == [_theirs(socketio.packet.EVENT, ["signal", _PAYLOAD])]
 
 
-def test_persisted_events(connection: Connection, outbox: _RecordingOutbox) -> None:
+def test_persisted_events(connection: Connection, recorder: _Recorder) -> None:
     class _Body:
         kind = "mic_changed"
 
@@ -193,21 +215,21 @@ def test_persisted_events(connection: Connection, outbox: _RecordingOutbox) -> N
 
     event: Any = _Event
     Fanout().publish([connection], [SealedEvent(event, encode(_PAYLOAD))])
-    assert outbox.frames == [_theirs(socketio.packet.EVENT, ["mic_changed", _PAYLOAD])]
+    assert recorder.texts == [_theirs(socketio.packet.EVENT, ["mic_changed", _PAYLOAD])]
 
 
 def test_who_lost_a_seat_is_closed_without_a_goodbye_so_that_it_comes_back(
-    connection: Connection, outbox: _RecordingOutbox
+    connection: Connection, recorder: _Recorder
 ) -> None:
     connection.close("seat_lost")
-    assert outbox.frames == []
-    assert outbox.closed == [("seat_lost", True)]
+    assert recorder.texts == []
+    assert recorder.closed == [("seat_lost", True)]
 
 
-def test_the_final_goodbye(connection: Connection, outbox: _RecordingOutbox) -> None:
+def test_the_final_goodbye(connection: Connection, recorder: _Recorder) -> None:
     connection.close("replaced")
-    assert outbox.frames == [_theirs(socketio.packet.DISCONNECT)]
-    assert outbox.closed == [("replaced", False)]
+    assert recorder.texts == [_theirs(socketio.packet.DISCONNECT)]
+    assert recorder.closed == [("replaced", False)]
 
 
 @pytest.mark.parametrize("packet_id", [0, 1, 10**14])
@@ -220,30 +242,11 @@ async def test_acks(live: Live, packet_id: int) -> None:
     assert answer == _theirs(socketio.packet.ACK, reply, packet_id)
 
 
-def test_a_frame_is_encoded_once() -> None:
-    packet = frame("2/rooms,[]")
+def test_a_packet_is_encoded_once() -> None:
+    packet = ours.packet_of(b"42/rooms,[]")
     assert packet.encode() == "42/rooms,[]"
     assert packet.encode() is packet.encode()
     assert packet.encode() == engineio.packet.Packet(engineio.packet.MESSAGE, data="2/rooms,[]").encode()
-
-
-@pytest.mark.parametrize("packet_id", [None, 0, 7, 10**14])
-@pytest.mark.parametrize("namespace", [None, "/rooms", "/a/b-c?d"])
-@pytest.mark.parametrize("data", [["join", {"a": 1}], ["signal", {"data": b"x"}]])
-def test_headers_of_events_are_recognized(data: Any, namespace: str | None, packet_id: int | None) -> None:
-    encoded = socketio.packet.Packet(socketio.packet.EVENT, data=data, namespace=namespace, id=packet_id).encode()
-    text = encoded[0] if isinstance(encoded, list) else encoded
-    header = ours._EVENT_HEADER.match(text)
-    assert header is not None
-    assert header["namespace"] == namespace
-    assert header["id"] == (None if packet_id is None else str(packet_id))
-    assert text[header.end()] == "["
-
-
-@pytest.mark.parametrize("kind", ["CONNECT", "DISCONNECT", "ACK", "CONNECT_ERROR"])
-def test_headers_of_other_packets_are_not_taken_for_events(kind: str) -> None:
-    packet = socketio.packet.Packet(getattr(socketio.packet, kind), data=["x"], namespace=_NAMESPACE, id=1)
-    assert ours._EVENT_HEADER.match(packet.encode()) is None
 
 
 def test_numbers_of_packets() -> None:
@@ -256,7 +259,7 @@ def test_numbers_of_packets() -> None:
 async def test_the_queue_counts_what_waits() -> None:
     queue = ours._CountingQueue()
     for text in ("abc", "defgh"):
-        queue.put_nowait(frame(text))
+        queue.put_nowait(ours.packet_of(f"4{text}".encode()))
     queue.put_nowait(None)
     assert queue.waiting_bytes == 8
     assert [getattr(await queue.get(), "data", None) for _ in range(3)] == ["abc", "defgh", None]
