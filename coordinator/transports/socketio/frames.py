@@ -6,7 +6,9 @@ the messages say, and does no I/O. Extensions are not spoken: nothing is compres
 A connection that is idle between two frames costs its reader and nothing else: no buffer, no list.
 """
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
+
+import msgspec
 
 SHORT_BYTES: Final = 125
 """What a frame with a two-byte header carries at most, and so every control frame (RFC 6455, 5.2 and 5.5)."""
@@ -47,26 +49,26 @@ except ImportError:  # pragma: no cover - a version of aiohttp that keeps it els
     unmask = xor
 
 
-class Ping(NamedTuple):
+class Ping(msgspec.Struct, frozen=True, gc=False):
     """To be answered by a pong that carries the same (RFC 6455, 5.5.2)."""
 
     payload: bytes
 
 
-class Pong(NamedTuple):
+class Pong(msgspec.Struct, frozen=True, gc=False):
     """The answer to a ping, or not asked for; nothing needs to be done (RFC 6455, 5.5.3)."""
 
     payload: bytes
 
 
-class Close(NamedTuple):
+class Close(msgspec.Struct, frozen=True, gc=False):
     """The other side's last frame, to be answered by a close frame with its code (RFC 6455, 5.5.1)."""
 
     code: int | None
     reason: str
 
 
-class Violation(NamedTuple):
+class Violation(msgspec.Struct, frozen=True, gc=False):
     """What the other side sent breaks a rule: the connection is to be failed with this code (RFC 6455, 7.1.7)."""
 
     code: int
