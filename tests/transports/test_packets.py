@@ -156,9 +156,9 @@ def test_an_id_is_of_ascii_digits(digits: str) -> None:
     assert read_packet(f'42/rooms,{digits}["x",{{}}]') == BadEvent("/rooms", None, _JSON)
 
 
-def test_a_number_of_attachments_belongs_to_binary_packets_only() -> None:
-    assert read_packet('421-/rooms,7["x",{}]') == BadEvent("/", 1, _JSON)
-    assert isinstance(read_packet("401-/rooms,{}"), Malformed)
+@pytest.mark.parametrize("text", ['421-/rooms,7["x",{}]', '421-["x",{}]', "401-/rooms,{}", "401-1", "43123456-1"])
+def test_a_number_of_attachments_belongs_to_binary_packets_only(text: str) -> None:
+    assert isinstance(read_packet(text), Malformed)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def xor(mask: bytes, data: bytearray) -> None:
 
 
 try:
-    from aiohttp._websocket.helpers import websocket_mask as unmask  # 2 to 30 times as fast as ours, by size
+    from aiohttp._websocket.helpers import websocket_mask
+
+    unmask = websocket_mask  # 2 to 30 times as fast as ours, by size
 except ImportError:  # pragma: no cover - a version of aiohttp that keeps it elsewhere
     unmask = xor
 
