@@ -7,6 +7,7 @@ says on the wire what it would say.
 
 import asyncio
 import secrets
+from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
@@ -17,10 +18,12 @@ from coordinator.protocol.codec import encode, error_to_wire
 from coordinator.telemetry import get_logger
 from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Client, Frames
+from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.frames import (
     PROTOCOL_ERROR,
     Close,
     FrameReader,
+    Message,
     Ping,
     Violation,
     close_frame,
@@ -114,11 +117,17 @@ class DirectClient(Client, asyncio.Protocol):
     # _patience: when an answer to our close frame is waited for no longer. _ended: set once the socket is gone.
     __slots__ = ("_ended", "_is_asked", "_is_open", "_patience", "_pending", "_reader", "_road", "_spoke", "_transport")
 
-    def __init__(self, road: DirectRoad, transport: asyncio.Transport) -> None:
-        super().__init__(new_id())
+    def __init__(
+        self,
+        road: DirectRoad,
+        transport: asyncio.Transport,
+        client_id: str | None = None,
+        reader: FrameReader | None = None,
+    ) -> None:
+        super().__init__(client_id or new_id())
         self._road = road
         self._transport = transport
-        self._reader = FrameReader(road.limits.most_bytes)
+        self._reader = reader or FrameReader(road.limits.most_bytes)
         self._pending: list[bytes] | None = None
         self._is_open = True
         self._is_asked = False
@@ -134,25 +143,43 @@ class DirectClient(Client, asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, _transport: asyncio.BaseTransport) -> None:
-        """Begin: the client is told its id, and has some seconds to say who it is."""
-        self._road.clients[self] = None
-        self._spoke = self._road.pings.add(self)
-        self.send(self._road.opening(self.client_id))
-        self._road.reception.arrived(self)
+        """Tell a new client its id."""
+        self.begin((), [self._road.opening(self.client_id)])
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
-        for message in self._reader.feed(data):
-            if isinstance(message, str):
+        self.take(self._reader.feed(data))
+
+    def begin(self, connections: tuple[Connection, ...], unsent: Sequence[bytes]) -> None:
+        """Begin with what the client is already; who is nobody yet has some seconds to say who it is.
+
+        Args:
+            connections: What it is on each namespace.
+            unsent: What it is to be sent first.
+        """
+        self._road.clients[self] = None
+        self._spoke = self._road.pings.add(self)
+        self.connections = connections
+        for connection in connections:
+            connection.client = self
+        for text in unsent:
+            self.send(text)
+        if not connections:
+            self._road.reception.arrived(self)
+
+    def take(self, messages: Iterable[Message]) -> None:
+        """Take the messages of some frames."""
+        for message in messages:
+            if type(message) is str:
                 if self._is_open:
-                    self._take(message)
+                    self._take_text(message)
             elif isinstance(message, Ping):
                 self._put(pong_frame(message.payload))
             elif isinstance(message, Close):
                 self._answer_close(message.code)
             elif isinstance(message, Violation):
                 _log.info("malformed_frame", error=message.reason)
-                self._fail(message.code)
+                self._fail(message.code, message.reason)
             # Binary messages are attachments; the event that announced them has been refused.
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -226,7 +253,7 @@ class DirectClient(Client, asyncio.Protocol):
         else:
             self._pending.append(frame)
 
-    def _take(self, text: str) -> None:
+    def _take_text(self, text: str) -> None:
         kind = text[:1]
         if kind == "4":
             packet = self._road.reception.take(self, text)
@@ -257,12 +284,12 @@ class DirectClient(Client, asyncio.Protocol):
         elif isinstance(packet, packets.Malformed):
             self._refuse(packet.problem)
 
-    def _fail(self, code: int) -> None:
+    def _fail(self, code: int, reason: str = "") -> None:
         """Say that this is the end, and wait a while for the client to say so too."""
         self._leave(DisconnectReason.CONNECTION_CLOSED)
         if self._transport.is_closing() or self._patience is not None:
             return
-        self._put(close_frame(code))
+        self._put(close_frame(code, reason))
         self.flush()
         self._patience = self._road.clock.call_later(_GOODBYE_SECONDS, self._transport.abort)
 

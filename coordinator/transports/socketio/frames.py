@@ -3,12 +3,15 @@
 Owns every rule about frames: a reader of one connection, and writers. Knows neither sockets nor event loops nor what
 the messages say, and does no I/O. Extensions are not spoken: nothing is compressed.
 
-A connection that is idle between two frames costs its reader and nothing else: no buffer, no list.
+A connection that is idle between two frames costs its reader and nothing else: no buffer, no list. Whether a text is
+UTF-8 is looked at once it is complete (RFC 6455, 8.1, asks for no more).
 """
 
 from typing import Final, TypeAlias
 
 import msgspec
+
+from coordinator.transports.socketio.masks import MASK_BYTES, unmask
 
 SHORT_BYTES: Final = 125
 """What a frame with a two-byte header carries at most, and so every control frame (RFC 6455, 5.2 and 5.5)."""
@@ -24,7 +27,6 @@ _MASKED, _LENGTH = 0x80, 0x7F
 _LENGTH_16, _LENGTH_64 = 126, 127
 _WHOLE_TEXT = _FIN | _TEXT
 _HEADER_BYTES = 2
-_MASK_BYTES = 4
 _MAX_16, _MAX_64 = 0xFFFF, 0x7FFF_FFFF_FFFF_FFFF
 _CODE_BYTES = 2
 _FINISHED = 0
@@ -34,19 +36,6 @@ _REGISTERED_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1
 """RFC 6455, 7.4.1, and the registry kept for it; those that only say what never was on the wire are missing."""
 _FREE_CODES = range(3000, 5000)
 """RFC 6455, 7.4.2: for libraries and applications."""
-
-
-def xor(mask: bytes, data: bytearray) -> None:
-    """Mask or unmask in place (RFC 6455, 5.3), where aiohttp's compiled function for it is missing."""
-    size = len(data)
-    repeated = (mask * (size // _MASK_BYTES + 1))[:size]
-    data[:] = (int.from_bytes(data) ^ int.from_bytes(repeated)).to_bytes(size)
-
-
-try:
-    from aiohttp._websocket.helpers import websocket_mask as unmask  # 2 to 30 times as fast as ours, by size
-except ImportError:  # pragma: no cover - a version of aiohttp that keeps it elsewhere
-    unmask = xor
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False):
@@ -140,32 +129,26 @@ class FrameReader:
         at, end = 0, len(data)
         try:
             while at < end:
-                # The usual frame, a short whole text, without a call. All others, and what is wrong, below.
+                # The usual frame, a short whole text that has all arrived, without a call. All others below.
                 if (
                     data[at] == _WHOLE_TEXT
-                    and end - at >= _HEADER_BYTES + _MASK_BYTES
+                    and (start := at + _HEADER_BYTES + MASK_BYTES) <= end
                     and _MASKED <= (second := data[at + 1]) < _MASKED + _LENGTH_16
+                    and (after := start + second - _MASKED) <= end
                     and self._message is None
                 ):
-                    start = at + (_HEADER_BYTES + _MASK_BYTES)
-                    after = start + second - _MASKED
-                    if after <= end:
-                        payload = bytearray(data[start:after])
-                        unmask(data[start - _MASK_BYTES : start], payload)
-                        messages.append(payload.decode())
-                        at = after
-                        continue
-                    awaited = after - at
-                else:
-                    size, awaited = self._read_frame(data, at, messages)
-                    if self._awaited == _FINISHED:
-                        return messages
-                    if size:
-                        at += size
-                        continue
-                self._rest = bytearray(data[at:])
-                self._awaited = awaited
-                return messages
+                    payload = bytearray(data[start:after])
+                    unmask(data[start - MASK_BYTES : start], payload)
+                    messages.append(payload.decode())
+                    at = after
+                    continue
+                size, awaited = self._read_frame(data, at, messages)
+                if self._awaited == _FINISHED:
+                    return messages
+                if not size:
+                    self._rest, self._awaited = bytearray(data[at:]), awaited
+                    return messages
+                at += size
         except _BrokenRuleError as error:
             messages.append(error.violation)
             self._finish()
@@ -199,7 +182,7 @@ class FrameReader:
         so_far = 0 if self._message is None else len(self._message)
         if not first & _CONTROL and so_far + length > self._max_message_bytes:
             raise _BrokenRuleError(f"a message may have {self._max_message_bytes} bytes", MESSAGE_TOO_BIG)
-        start = header + _MASK_BYTES
+        start = header + MASK_BYTES
         size = start + length
         if arrived < size:
             return 0, size

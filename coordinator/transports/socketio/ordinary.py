@@ -33,6 +33,7 @@ from coordinator.telemetry import get_logger
 from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.direct import DirectRoad
+from coordinator.transports.socketio.moving import Luggage, can_move, move
 from coordinator.transports.socketio.namespace import Namespace
 from coordinator.transports.socketio.reception import EngineLimits, Reception
 
@@ -143,6 +144,12 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
             refused = self._refused("400 BAD REQUEST", _TRANSPORT_UNKNOWN)
         elif self.direct is not None and self.direct.leads_to(request) and self._is_welcome(request):
             return self.direct.take(request)
+        elif self.direct is not None and transport == "websocket" and self._is_welcome(request):
+            engine_socket = self.sockets.get(request.query.get("sid"))
+            mover: OrdinaryClient | None = getattr(engine_socket, "coordinator_client", None)
+            if mover is None or not can_move(request, mover):
+                return await super().handle_request(request)
+            return move(request, mover, self.direct)
         else:
             return await super().handle_request(request)
         return await self._make_response(refused, driver.translate_request(request))
@@ -175,14 +182,16 @@ class OrdinaryClient(Client):
     """A client of this road.
 
     Args:
+        road: The road.
         engine_socket: What Engine.IO knows of it.
         send_buffer_bytes: How much may wait for it.
     """
 
-    __slots__ = ("_send_buffer_bytes", "_socket")
+    __slots__ = ("_road", "_send_buffer_bytes", "_socket")
 
-    def __init__(self, engine_socket: Any, send_buffer_bytes: int) -> None:
+    def __init__(self, road: "OrdinaryRoad", engine_socket: Any, send_buffer_bytes: int) -> None:
         super().__init__(engine_socket.sid)
+        self._road = road
         self._socket = engine_socket
         self._send_buffer_bytes = send_buffer_bytes
 
@@ -238,6 +247,40 @@ class OrdinaryClient(Client):
                 await ended.wait()
         except TimeoutError:
             await self.abort()
+
+    # As a `Mover`.
+
+    @property
+    def can_move(self) -> bool:
+        """Whether it polls, and is not about to go or to move."""
+        socket = self._socket
+        return self.is_open and socket.connected and not (socket.upgraded or socket.upgrading)
+
+    def pause(self) -> None:
+        """Send nothing to polls any more, the one that is waiting included."""
+        self._socket.upgrading = True
+        self._socket.queue.put_nowait(engineio.packet.Packet(engineio.packet.NOOP))
+
+    def resume(self) -> None:
+        """Go on with polling."""
+        self._socket.upgrading = False
+
+    def leave(self) -> Luggage | None:
+        """Leave this road without a trace; None if it cannot go, because it is being closed."""
+        if not self.is_open or any(connection.is_closed for connection in self.connections):
+            return None
+        unsent = []
+        queue = self._socket.queue
+        while not queue.empty():
+            packet = queue.get_nowait()
+            queue.task_done()
+            # The others are the end of a poll, and a ping: the direct road has pings of its own.
+            if packet is not None and packet.packet_type == engineio.packet.MESSAGE:
+                unsent.append(packet.encode().encode())
+        luggage = Luggage(self.client_id, self.connections, unsent)
+        self.connections = ()
+        self._road.forget(self)
+        return luggage
 
 
 def packet_of(text: bytes) -> engineio.packet.Packet:
@@ -321,6 +364,19 @@ class OrdinaryRoad(socketio.AsyncServer):  # type: ignore[misc]
         """From now on, refuse clients that are not there yet, whichever road they would take."""
         self.eio.refusal = error
 
+    def forget(self, client: OrdinaryClient) -> None:
+        """Know nothing more of a client that has moved to the direct road."""
+        eio_sid = client.client_id
+        for namespace in self._reception.namespaces:
+            sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+            if sid is not None:
+                self.manager.basic_disconnect(sid, namespace)
+        self.environ.pop(eio_sid, None)
+        engine_socket = self.eio.sockets.pop(eio_sid)
+        engine_socket.closing = engine_socket.closed = True
+        del self.clients[eio_sid]
+        self._reception.departed(client, DisconnectReason.CONNECTION_CLOSED)
+
     async def stop(self) -> None:
         """End what python-socketio does beside."""
         if self.eio.service_task_handle is not None:
@@ -329,7 +385,8 @@ class OrdinaryRoad(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         engine_socket = self.eio.sockets[eio_sid]
         engine_socket.__class__ = _EngineSocket
-        self.clients[eio_sid] = OrdinaryClient(engine_socket, self._send_buffer_bytes)
+        client = OrdinaryClient(self, engine_socket, self._send_buffer_bytes)
+        self.clients[eio_sid] = engine_socket.coordinator_client = client
         await super()._handle_eio_connect(eio_sid, environ)
         self._reception.arrived(self.clients[eio_sid])
 

@@ -30,7 +30,7 @@ _RESERVED = frozenset({"connect", "disconnect", "connect_error"})
 """Names that are not for events between applications; to python-socketio they are handlers of its own."""
 
 _HEADER = re.compile(
-    rf"{_MESSAGE}(?:([0-4])|([56])[0-9]{{1,10}}-)"  # type, number of attachments
+    rf"{_MESSAGE}(?:([0-4])(?![0-9]++-)|([56])[0-9]{{1,10}}-)"  # type, number of attachments
     r"(?:(/[^,?]*+)(?:\?[^,]*+)?+(?:,|\Z))?+"  # namespace; python-socketio drops the query, and so do we
     r"([0-9]{1,15}+)?+(?![0-9])"  # id of the ack
 ).match
