@@ -15,6 +15,7 @@ from coordinator.telemetry import get_logger
 _LATEST_SECONDS = 0.09
 """Within this a document follows, if the database is not overloaded; a tenth less than what is promised."""
 _LONGEST_WINDOW_SECONDS = 1.0
+_USUAL_FLUSH_SECONDS = 0.02
 _RETRY_SECONDS = 0.5
 
 _log = get_logger("projector")
@@ -39,7 +40,7 @@ class Projector:
 
     async def run(self) -> None:
         """Flush for ever, a while after the first change: the longer that is, the more changes are coalesced."""
-        window = _window_after(0.0)
+        window = _window_after(_USUAL_FLUSH_SECONDS)
         while True:
             await self._wake.wait()
             await self._clock.sleep(window)
