@@ -13,7 +13,7 @@ from coordinator.domain.ids import ConnectionId, SlotId, UserId
 from coordinator.domain.model import Language, Level
 
 
-class _Command(msgspec.Struct, frozen=True, kw_only=True):
+class _Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     actor: Actor
 
 

@@ -25,7 +25,7 @@ from coordinator.domain.commands import (
     SetRecording,
     SetRecordingConsent,
 )
-from coordinator.domain.deadlines import next_due, span
+from coordinator.domain.deadlines import next_deadline, next_due, span
 from coordinator.domain.errors import (
     CoordinatorError,
     InvalidRequestError,
@@ -73,11 +73,20 @@ class Decision:
 
     Every event goes through `say`, which also says what follows from it for recording: permission is part of the same
     commit as its cause.
+
+    Attributes:
+        state: After the events.
+        deadline: When that state will next change by itself.
+        now: When the events happen.
+        events: In order.
     """
+
+    __slots__ = ("_salt", "deadline", "events", "now", "session_id", "state")
 
     def __init__(self, session_id: SessionId, state: SessionState | None, now: datetime, salt: str) -> None:
         self.session_id = session_id
         self.state = state
+        self.deadline: datetime | None = None
         self._salt = salt
         # Another node's clock may run ahead of ours; the log's times never run backwards.
         self.now = now if state is None else max(now, state.updated_at)
@@ -116,7 +125,12 @@ class Decision:
 
     def advance_time(self) -> None:
         """Let everything happen that has fallen due."""
-        while self.state is not None and (due := next_due(self.state)) is not None and due[0] <= self.now:
+        while self.state is not None:
+            self.deadline = next_deadline(self.state)
+            if self.deadline is None or self.deadline > self.now:
+                return
+            due = next_due(self.state)
+            assert due is not None
             self.say(SYSTEM, due[1])
 
 

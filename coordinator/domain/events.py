@@ -24,7 +24,7 @@ class Role(StrEnum):
     SYSTEM = "system"
 
 
-class Actor(Model, frozen=True, kw_only=True):
+class Actor(Model, frozen=True, kw_only=True, gc=False):
     """Who caused an event."""
 
     user_id: UserId
@@ -71,7 +71,7 @@ class PermissionReason(StrEnum):
     REMOVED = "removed"
 
 
-class EventBody(Model, frozen=True, kw_only=True, omit_defaults=True):
+class EventBody(Model, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What happened, without when and by whom. Optional fields that are not set are not written."""
 
     kind: ClassVar[str]
@@ -223,7 +223,7 @@ EVENT_TYPES: dict[str, type[EventBody]] = {cls.kind: cls for cls in EventBody.__
 """Every event body by its kind."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entry of a session's log.
 
     Attributes:

@@ -42,13 +42,14 @@ def evolve(state: SessionState | None, event: Event) -> SessionState:
     Raises:
         IllegalTransitionError: The event does not follow: a gap in `seq`, or a cell that the tables do not have.
     """
-    expected = 1 if state is None else state.seq + 1
-    if event.seq != expected:
-        raise IllegalTransitionError(f"event {event.seq} does not follow; expected {expected}")
-    status = next_status(None if state is None else state.status, event.body)
+    body = event.body
+    last, status_before = (0, None) if state is None else (state.seq, state.status)
+    if event.seq != last + 1:
+        raise IllegalTransitionError(f"event {event.seq} does not follow; expected {last + 1}")
+    status = next_status(status_before, body)
     if state is None:
-        return _opened(event, event.body)
-    return _EFFECTS[type(event.body)](state, event, event.body, status)
+        return _opened(event, body)
+    return _EFFECTS[type(body)](state, event, body, status)
 
 
 def fold(events: Iterable[Event], state: SessionState | None = None) -> SessionState | None:
@@ -105,7 +106,7 @@ def _recording_switched(state: SessionState, event: Event, body: Any, _: Session
 
 
 def _existing(state: SessionState, user: UserId, body: EventBody) -> ParticipantState:
-    participant = _known(state, user)
+    participant = state.participants.get(user) or _known(state, user)
     if participant is None:
         raise IllegalTransitionError(f"{body.kind} concerns {user}, who never joined")
     return participant
@@ -153,10 +154,9 @@ def _changed(state: SessionState, event: Event, body: Any, **changes: Any) -> Se
     before = _existing(state, body.user_id, body)
     presence = next_presence(before.presence, body)
     after = replace(before, presence=presence, seq=event.seq, **changes)
-    if presence is before.presence:
-        return _with_participant(state, event, after)
-    changed = _with_participant(state, event, after)
-    return _with_emptiness(changed, event)
+    participants = {**state.participants, after.user_id: after}
+    changed = replace(state, updated_at=event.at, seq=event.seq, participants=participants)
+    return changed if presence is before.presence else _with_emptiness(changed, event)
 
 
 def _with_emptiness(state: SessionState, event: Event) -> SessionState:

@@ -21,7 +21,7 @@ The canonical JSON of an event as it stands, without its salt, is what clients r
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -39,6 +39,8 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 
 def wire_time(instant: datetime) -> str:
     """Write an instant as RFC 3339 in UTC with milliseconds and `Z`."""
+    if instant.tzinfo is UTC:  # as all are that were made here; three times as fast
+        return instant.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
@@ -59,14 +61,14 @@ def plain_data(body: EventBody) -> dict[str, Any]:
     return data
 
 
-class SealedEvent(msgspec.Struct, frozen=True):
+class SealedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its canonical JSON."""
 
     event: Event
     json: bytes
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
+class Commit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The events of one decision batch, chained to the commit before.
 
     Attributes:
@@ -106,16 +108,17 @@ def seal(
     """
     first, cast = events[0], Cast(aliases)
     sealed, lines = [], []
+    at, at_on_wire = first.at, wire_time(first.at)
     for event in events:
-        plain = _plain_event(event)
-        json = _ENCODER.encode(plain)
-        covered = cast.covered(plain, event.salt)
+        if event.at is not at:  # what is decided together mostly shares one instant
+            at, at_on_wire = event.at, wire_time(event.at)
+        json = _canonical(event, at_on_wire)
+        covered = cast.covered(event)
         sealed.append(SealedEvent(event, json))
-        lines.append(json if covered is plain else _ENCODER.encode(covered))
-    at = events[-1].at
+        lines.append(json if covered is event else _canonical(covered, at_on_wire))
     digest = _chain_hash(
         {
-            "at": wire_time(at),
+            "at": at_on_wire,
             "id": commit_id,
             "prevHash": prev_hash,
             "seq": first.seq,
@@ -136,18 +139,32 @@ def seal(
 
 def canonical_event(event: Event) -> bytes:
     """Encode an event canonically, without its salt; this is the payload that subscribers get."""
-    return _ENCODER.encode(_plain_event(event))
+    return _canonical(event, wire_time(event.at))
 
 
-def _plain_event(event: Event) -> dict[str, Any]:
-    return {
-        "actor": {"role": str(event.actor.role), "userId": event.actor.user_id},
-        "at": wire_time(event.at),
-        "data": wire_value(plain_data(event.body)),
-        "seq": event.seq,
-        "sessionId": event.session_id,
-        "type": event.body.kind,
-    }
+class _Line(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """An event as it is encoded. The encoder sorts the fields itself: no need to make plain data of them before."""
+
+    actor: Actor
+    at: str
+    data: EventBody | dict[str, Any]
+    seq: int
+    session_id: SessionId
+    type: str
+
+
+_DATED = frozenset(
+    body
+    for body in EVENT_TYPES.values()
+    if any(datetime in (field.type, *get_args(field.type)) for field in msgspec.structs.fields(body))
+)
+"""Events whose data holds instants, which the encoder would not write as `wire_time` does."""
+
+
+def _canonical(event: Event, at_on_wire: str) -> bytes:
+    body = event.body
+    data = wire_value(plain_data(body)) if type(body) in _DATED else body
+    return _ENCODER.encode(_Line(event.actor, at_on_wire, data, event.seq, event.session_id, body.kind))
 
 
 def canonical_stored_event(session_id: SessionId, stored: Mapping[str, Any]) -> bytes:

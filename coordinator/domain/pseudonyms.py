@@ -19,6 +19,7 @@ without the salt nobody can find out whose pseudonym it is, not even by trying e
 a salt is made.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -26,8 +27,9 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from coordinator.domain.events import Event, ParticipantJoined, Role, UserErased
+from coordinator.domain.events import Actor, Event, EventBody, ParticipantJoined, Role, UserErased
 from coordinator.domain.ids import UserId
 
 _SALT = re.compile("[0-9a-f]{32}")
@@ -54,7 +56,7 @@ def random_pseudonym(salt: str) -> UserId:
     return UserId(_PREFIX + salt)
 
 
-class Alias(msgspec.Struct, frozen=True):
+class Alias(msgspec.Struct, frozen=True, gc=False):
     """A user's salt in one session, and the pseudonym that follows from it."""
 
     salt: str
@@ -82,11 +84,46 @@ def owner_of_salt(event: Event) -> UserId:
 class Cast:
     """Who is who in a session, event after event: the aliases of those who have joined so far.
 
-    Works on events as plain data `{seq, type, at, actor, data}`, as they are sealed and as they are stored.
+    For events that are being sealed. Those that are stored go through `StoredCast`, which works on plain data and
+    shares nothing with this: so each of them proves the other.
 
     Args:
         aliases: Of those who joined before the first event.
     """
+
+    def __init__(self, aliases: Mapping[UserId, Alias]) -> None:
+        self._aliases = aliases
+
+    def covered(self, event: Event) -> Event:
+        """Return what the chain covers of the next event: the very same object, or one with pseudonyms in it."""
+        aliases = self._aliases if event.salt is None else self._with_owner(event, event.salt)
+        if not aliases:
+            return event
+        actor, body = event.actor, event.body
+        by = None if actor.role is Role.SYSTEM else aliases.get(actor.user_id)
+        user: UserId | None = getattr(body, "user_id", None)
+        about = None if user is None else aliases.get(user)
+        if by is None and about is None:
+            return event
+        if by is not None:
+            actor = Actor(user_id=by.pseudonym, role=actor.role)
+        if about is not None:
+            if type(body) is UserErased:
+                self._aliases = {known: alias for known, alias in self._aliases.items() if known != user}
+            body = _covered_body(body, about)
+        return replace(event, actor=actor, body=body)
+
+    def _with_owner(self, event: Event, salt: str) -> Mapping[UserId, Alias]:
+        """Return the aliases with that of the owner of a salt; whoever joins keeps it beyond the event."""
+        owner = owner_of_salt(event)
+        aliases = {**self._aliases, owner: alias_of(owner, salt)}
+        if isinstance(event.body, ParticipantJoined):
+            self._aliases = aliases
+        return aliases
+
+
+class _PlainCast:
+    """As `Cast`, for events as plain data `{seq, type, at, actor, data}`, which is how they are stored."""
 
     def __init__(self, aliases: Mapping[UserId, Alias]) -> None:
         self._aliases = aliases
@@ -126,7 +163,7 @@ class StoredCast:
     """Who is who in a stored log, of which nothing is certain: finds salts and pseudonyms that are out of place."""
 
     def __init__(self) -> None:
-        self._cast = Cast(NOBODY)
+        self._cast = _PlainCast(NOBODY)
         self._joined: dict[str, str] = {}
         self._erased: set[str] = set()
         self._subjects: dict[str, int] = {}
@@ -192,6 +229,20 @@ def _says_who(event: Any) -> bool:
         return False
     # Not of a type that only looks like text: some of those have no hash.
     return type(actor.get("userId")) is str and type(data.get("userId", "")) is str
+
+
+def _covered_body(body: EventBody, alias: Alias) -> EventBody:
+    texts = {
+        name: alias.text(name, text)
+        for name in _personal_texts_of(type(body))
+        if isinstance(text := getattr(body, name), str)
+    }
+    return replace(body, user_id=alias.pseudonym, **texts)
+
+
+@functools.cache
+def _personal_texts_of(body: type[EventBody]) -> tuple[str, ...]:
+    return tuple(name for name in PERSONAL_TEXTS if name in body.__struct_fields__)
 
 
 def _covered_data(data: dict[str, Any], alias: Alias) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from coordinator.domain.pseudonyms import Alias
 from coordinator.domain.transitions import Presence
 
 
-class Interval(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """A time during which a user could be recorded; `end` is None while it lasts. The end itself is outside."""
 
     start: datetime
@@ -35,7 +35,7 @@ class Interval(msgspec.Struct, frozen=True):
         return self.start <= instant and (self.end is None or instant < self.end)
 
 
-class ParticipantState(msgspec.Struct, frozen=True, kw_only=True):
+class ParticipantState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A user's part in a live session.
 
     Attributes:
@@ -82,7 +82,7 @@ class ParticipantState(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.recordable) and self.recordable[-1].end is None
 
 
-class SessionState(msgspec.Struct, frozen=True, kw_only=True):
+class SessionState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A live session after its event number `seq`.
 
     The rules (`no_show_at` and the following) were fixed when the lobby opened. `empty_since` is set while an active

@@ -8,10 +8,11 @@ At most one commit of a room is in flight, so its next commands are decided on a
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from coordinator.domain.commands import AdvanceTime, Command
 from coordinator.domain.deadlines import next_deadline
-from coordinator.domain.decide import decide
+from coordinator.domain.decide import Decision, decide
 from coordinator.domain.errors import CoordinatorError, UnavailableError
 from coordinator.domain.events import Event
 from coordinator.domain.ids import CommitId, SessionId
@@ -38,11 +39,12 @@ _log = get_logger("committer")
 
 @dataclass(slots=True)
 class _Batch:
-    """One room's commands, decided; `answers` hold a seq or a refusal each."""
+    """One room's commands, decided; `answers` hold a seq or a refusal each, `deadline` is that of the state."""
 
     room: Room
     commit: Commit | None = None
     state: SessionState | None = None
+    deadline: datetime | None = None
     answers: list[tuple[Pending, int | Exception]] = field(default_factory=list)
 
 
@@ -93,6 +95,7 @@ class GroupCommitter:
         self._on_commit = on_commit
         self._on_written = on_written
         self._max_pending = max_pending
+        self._salt = ids.new_salt()
         self.counts = Counts()
         self._dirty: dict[SessionId, Room] = {}
         self._wake = asyncio.Event()
@@ -237,37 +240,40 @@ class GroupCommitter:
     def _decide(self, batch: _Batch) -> None:
         room = batch.room
         batch.state = room.state
+        batch.deadline = None if room.state is None else next_deadline(room.state)
+        now = self._clock.now()
         events: list[Event] = []
         while room.pending and len(batch.answers) < MAX_COMMANDS_PER_COMMIT and len(events) < _ENOUGH_EVENTS:
             pending = room.pending.popleft()
             if pending.answer.done():
                 self.counts.waiting -= 1  # nobody waits for it any more
                 continue
-            batch.answers.append((pending, self._decide_one(batch, events, pending.command)))
+            batch.answers.append((pending, self._decide_one(batch, events, pending.command, now)))
         if room.pending:
             self._mark(room)
         if events:
             aliases = {} if room.state is None else room.state.aliases
             batch.commit = seal(CommitId(self._ids.new_id()), events, room.head_hash, aliases)
 
-    def _decide_one(self, batch: _Batch, events: list[Event], command: Command) -> int | Exception:
-        now = self._clock.now()
+    def _decide_one(self, batch: _Batch, events: list[Event], command: Command, now: datetime) -> int | Exception:
         try:
-            state, salt = batch.state, self._ids.new_salt()
-            if state is not None and (deadline := next_deadline(state)) is not None and deadline <= now:
+            if batch.deadline is not None and batch.deadline <= now:
                 # What fell due before the command happens even when the command is refused.
-                due = decide(batch.room.session_id, state, AdvanceTime(), now, salt)
-                events.extend(due.events)
-                batch.state = due.state
-            decision = decide(batch.room.session_id, batch.state, command, now, salt)
+                self._take(batch, events, decide(batch.room.session_id, batch.state, AdvanceTime(), now, self._salt))
+            decision = decide(batch.room.session_id, batch.state, command, now, self._salt)
         except CoordinatorError as refusal:
             return refusal
         except Exception as defect:  # noqa: BLE001 - logged, and answered with
             _log.exception("decider_failed", session=batch.room.session_id, command=type(command).__name__)
             return defect
-        events.extend(decision.events)
-        batch.state = decision.state
+        self._take(batch, events, decision)
         return 0 if decision.state is None else decision.state.seq
+
+    def _take(self, batch: _Batch, events: list[Event], decision: Decision) -> None:
+        events += decision.events
+        batch.state, batch.deadline = decision.state, decision.deadline
+        if any(event.salt is not None for event in decision.events):
+            self._salt = self._ids.new_salt()  # hardly any command introduces a user, and a salt costs a system call
 
     async def _write(self, batches: list[_Batch]) -> None:
         commits = {batch.commit.id: batch.commit for batch in batches if batch.commit is not None}

@@ -6,9 +6,10 @@ Owns what is known of the session here and who listens; must not write anything.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from coordinator.domain.commands import Command
 from coordinator.domain.events import UserErased
@@ -37,8 +38,7 @@ class Answer(Protocol):
         """Take what refuses the command; must not raise."""
 
 
-@dataclass(slots=True, eq=False)
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """A command that waits to be decided.
 
     Attributes:

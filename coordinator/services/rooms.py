@@ -14,6 +14,7 @@ from coordinator.domain.deadlines import next_deadline
 from coordinator.domain.errors import NotFoundError
 from coordinator.domain.events import (
     Actor,
+    EventBody,
     LeftReason,
     ParticipantDisconnected,
     ParticipantJoined,
@@ -41,6 +42,8 @@ from coordinator.telemetry import get_logger
 ENDING_NOTICES_SECONDS = (300, 60)
 """How long before the scheduled end subscribers get `session_ending` (SPEC section 3)."""
 _SHORTEST_TIMER_SECONDS = 0.001
+_MOVES = frozenset({ParticipantJoined, ParticipantReconnected, ParticipantLeft, ParticipantDisconnected})
+"""Events that give a seat to a connection, or take it away. All others are passed over: toggling must stay cheap."""
 
 _log = get_logger("rooms")
 
@@ -264,18 +267,22 @@ class Rooms:
         try:
             self._publisher.publish(room.listeners, commit.events)
             for sealed in commit.events:
-                body = sealed.event.body
-                if isinstance(body, ParticipantJoined | ParticipantReconnected):
-                    self._close_others(room, body.user_id, body.connection_id)
-                elif isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED:
-                    self._close_others(room, body.user_id, None)
-                elif isinstance(body, ParticipantLeft | ParticipantDisconnected):
-                    self._contradict(room, body)
+                if type(sealed.event.body) in _MOVES:
+                    self._follow_move(room, sealed.event.body)
         finally:
             # Also after a defect in telling: documents, deadlines and attendance must not stand still for it.
             self._follow(room)
             for callback in self._on_commit:
                 self._report(callback, room, commit)
+
+    def _follow_move(self, room: Room, body: EventBody) -> None:
+        """Close or take back the connections that an event takes a seat from."""
+        if isinstance(body, ParticipantJoined | ParticipantReconnected):
+            self._close_others(room, body.user_id, body.connection_id)
+        elif isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED:
+            self._close_others(room, body.user_id, None)
+        elif isinstance(body, ParticipantLeft | ParticipantDisconnected):
+            self._contradict(room, body)
 
     def _report(self, callback: Callable[..., None], *facts: object) -> None:
         try:

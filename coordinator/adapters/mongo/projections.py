@@ -1,6 +1,6 @@
 """The projections in MongoDB: collections `sessions` and `participants`.
 
-Owns the conditional writes and the bounded queries; must not know how the documents come about.
+Owns the documents that are written and the bounded queries; must not know how the documents come about.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pymongo
 from bson import ObjectId
-from pymongo import DESCENDING, DeleteMany, ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo import DESCENDING, DeleteMany, ReplaceOne
 
-from coordinator.adapters.mongo.client import Collection, Database, Document, unhurried
+from coordinator.adapters.mongo.client import Database, Document, unhurried
 from coordinator.adapters.mongo.documents import (
     ListReader,
     participant_document,
@@ -21,14 +20,13 @@ from coordinator.adapters.mongo.documents import (
     read_session,
     session_document,
 )
-from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_is_unknown
+from coordinator.adapters.mongo.failures import unanswered_is_unknown
+from coordinator.adapters.mongo.replacing import replace_older
 from coordinator.adapters.mongo.windows import EARLIEST, EPOCH, LATEST, MOMENT, windows_before
 from coordinator.domain.ids import SessionId, UserId, is_object_id
 from coordinator.domain.model import SESSION_KEPT, Participant, Session, SessionStatus
 from coordinator.ports.projections import SessionQuery
 
-_DOCUMENTS_PER_WRITE = 50
-"""A larger bulk write is little cheaper each, and the journal's next commits would wait behind the whole of it."""
 _KEPT = SESSION_KEPT + timedelta(days=1)  # nothing older is left, give or take a sweep
 _NEWEST_FIRST = [("createdAt", DESCENDING), ("_id", DESCENDING)]
 _LIVE = [str(status) for status in SessionStatus if status is not SessionStatus.ENDED]
@@ -45,8 +43,8 @@ class MongoProjections:
     async def write(self, sessions: Sequence[Session], participants: Sequence[Participant]) -> None:
         """Write whole documents, each unless the stored one has the same or a higher `seq`; participants first."""
         with unanswered_is_unknown():
-            await _replace_older(self._participants, [participant_document(item) for item in participants])
-            await _replace_older(self._sessions, [session_document(item) for item in sessions])
+            await replace_older(self._participants, [participant_document(item) for item in participants])
+            await replace_older(self._sessions, [session_document(item) for item in sessions])
 
     async def rebuild(self, session: Session, participants: Sequence[Participant]) -> None:
         """Make the documents of one session equal to these, whatever is stored now; harmless to repeat."""
@@ -155,30 +153,6 @@ class MongoProjections:
 
 def _replacement(document: Document) -> ReplaceOne[Document]:
     return ReplaceOne({"_id": document["_id"]}, document, upsert=True)
-
-
-def _replacement_of_older(document: Document) -> UpdateOne:
-    # One atomic step for all three cases: no document, an older one, one that is not older. A replacement with a filter
-    # on `seq` reports the third case as a duplicate key, and costs the embedded server a fifth more, which finds a
-    # document fast by `_id` alone. In an expression a missing `seq` is less than any number.
-    is_older = {"$lt": ["$seq", document["seq"]]}
-    decided = {"$cond": [is_older, {"$literal": document}, "$$ROOT"]}
-    return UpdateOne({"_id": document["_id"]}, [{"$replaceWith": decided}], upsert=True)
-
-
-async def _replace_older(collection: Collection, documents: Sequence[Document]) -> None:
-    """Write each document, unless one with the same `_id` and the same or a higher `seq` is there."""
-    operations = [_replacement_of_older(document) for document in documents]
-    for start in range(0, len(operations), _DOCUMENTS_PER_WRITE):
-        await _write_some(collection, operations[start : start + _DOCUMENTS_PER_WRITE])
-
-
-async def _write_some(collection: Collection, operations: Sequence[UpdateOne]) -> None:
-    try:
-        await collection.bulk_write(operations, ordered=False)
-    except BulkWriteError as error:
-        # Somebody made the same document at the same moment. It is there now, so this time its seq decides.
-        await collection.bulk_write([operations[index] for index in refused_duplicates(error)], ordered=False)
 
 
 def _place(session: Session) -> tuple[datetime, SessionId]:
