@@ -11,7 +11,7 @@ from coordinator.domain.events import Role
 from coordinator.services.stopping import Stop
 from tests.transports.clients import MODERATION, NAMESPACE, RECORDING, RawClient, RoomClient
 from tests.transports.conftest import StartLive
-from tests.transports.harness import Live
+from tests.transports.harness import Live, eventually
 from tests.transports.sockets import BareSocket
 
 _ROLES = {NAMESPACE: Role.PARTICIPANT, MODERATION: Role.MODERATOR, RECORDING: Role.RECORDER}
@@ -43,6 +43,21 @@ async def test_everybody_is_told_that_the_server_stops(live: Live) -> None:
         await client.wait_gone()
     lost = json.loads((await live.journal(offer.session_id))[-1])
     assert (lost["type"], lost["data"]["reason"]) == ("participant_disconnected", "server_stopped")
+
+
+async def test_a_poll_that_waits_ends_without_a_goodbye_and_the_next_one_finds_nobody(live: Live) -> None:
+    url = live.address + _ENGINE + "polling"
+    async with aiohttp.ClientSession() as http:
+        async with http.get(url) as answer:
+            url += "&sid=" + json.loads((await answer.text())[1:])["sid"]
+        waiting = asyncio.create_task(http.get(url))
+        (client,) = live.coordinator._sockets.ordinary.clients.values()
+        await eventually(lambda: bool(client._socket.queue._getters), "the poll")
+        await client.end()
+        async with await waiting as answer:
+            assert (answer.status, await answer.text()) == (200, "6")
+        async with http.get(url) as answer:
+            assert answer.status == 400
 
 
 async def test_nobody_is_told_goodbye_by_a_server_that_stops(live: Live) -> None:

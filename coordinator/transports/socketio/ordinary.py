@@ -233,8 +233,10 @@ class OrdinaryClient(Client):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_POLL_SECONDS):
                     await self._socket.queue.join()
-        # Without the word, a poll would end in an answer that no client understands.
-        await self._socket.close(wait=False, abort=in_silence and self._socket.upgraded, reason=reason)
+        if in_silence and not self._socket.upgraded:
+            # Ends a poll that waits. The next one finds nobody here, after which every library comes back.
+            self._socket.queue.put_nowait(engineio.packet.Packet(engineio.packet.NOOP))
+        await self._socket.close(wait=False, abort=in_silence, reason=reason)
 
     async def end(self) -> None:
         """Close in silence, and drop a WebSocket that has not ended soon after."""
