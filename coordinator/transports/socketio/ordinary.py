@@ -437,12 +437,12 @@ class OrdinaryRoad(socketio.AsyncServer):  # type: ignore[misc]
             packet = self._reception.take(client, _MESSAGE + data) if isinstance(data, str) else _NOT_A_TEXT
             if isinstance(packet, packets.Malformed):
                 _log.info("malformed_packet", error=packet.problem[:200])
-                await client.close()
+                await client.close(in_silence=True)
             elif isinstance(packet, packets.Connect | packets.Disconnect):
                 await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # noqa: BLE001 - whatever a client sends must not end more than its own connection
             _log.info("malformed_packet", error=str(error)[:200])
-            await client.close()
+            await client.close(in_silence=True)
 
 
 _NOT_A_TEXT = packets.Malformed("not Socket.IO")
