@@ -28,14 +28,18 @@ class BareSocket:
         self._socket.setblocking(False)
         self._buffer = b""
 
-    async def open(self, address: str) -> None:
+    async def dial(self, address: str) -> None:
+        """Connect, and say nothing."""
+        url = urlsplit(address)
+        await asyncio.get_running_loop().sock_connect(self._socket, (url.hostname, url.port))
+
+    async def open(self, address: str, query: str = "") -> None:
         """Connect and shake hands as a WebSocket."""
         url = urlsplit(address)
-        loop = asyncio.get_running_loop()
-        await loop.sock_connect(self._socket, (url.hostname, url.port))
+        await self.dial(address)
         key = base64.b64encode(os.urandom(16)).decode()
         request = (
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1",
+            f"GET /socket.io/?EIO=4&transport=websocket{query} HTTP/1.1",
             f"Host: {url.netloc}",
             "Upgrade: websocket",
             "Connection: Upgrade",
@@ -44,7 +48,7 @@ class BareSocket:
             "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
         )
         await self.send_bytes("\r\n".join((*request, "", "")).encode())
-        head = await self._read_until(b"\r\n\r\n")
+        head = await self.read_until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101"), head
         self.response_head = head.decode().lower()
 
@@ -64,15 +68,38 @@ class BareSocket:
         """Write a text frame."""
         await self.send_bytes(frame(TEXT, text.encode()))
 
+    async def send_close(self, code: int | None = None) -> None:
+        """Write a close frame."""
+        await self.send_bytes(frame(CLOSE, b"" if code is None else struct.pack("!H", code)))
+
     async def read_text(self) -> str:
         """Read one text frame."""
-        opcode, length = await self._read(2)
+        opcode, payload = await self.read_frame()
         assert opcode == TEXT, opcode
+        return payload.decode()
+
+    async def read_close(self) -> int | None:
+        """Read a close frame; return its code."""
+        opcode, payload = await self.read_frame()
+        assert opcode == CLOSE, (opcode, payload)
+        return struct.unpack("!H", payload[:2])[0] if payload else None
+
+    async def read_frame(self) -> tuple[int, bytes]:
+        """Read one frame; return its first byte and its payload."""
+        opcode, length = await self._read(2)
         if length == _SMALL:
             (length,) = struct.unpack("!H", await self._read(2))
         elif length == _LARGE:
             (length,) = struct.unpack("!Q", await self._read(8))
-        return (await self._read(length)).decode()
+        return opcode, await self._read(length)
+
+    async def read_rest(self) -> bytes:
+        """Return whatever still comes until the server closes the connection."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while received := await asyncio.get_running_loop().sock_recv(self._socket, 65536):
+                self._buffer += received
+        rest, self._buffer = self._buffer, b""
+        return rest
 
     async def wait_closed(self) -> None:
         """Read until the server closes the connection, whatever it still says."""
@@ -82,6 +109,15 @@ class BareSocket:
                     pass
             except ConnectionError:
                 pass
+
+    def hang_up(self) -> None:
+        """Say that nothing more will come, and go on to read."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Break the connection off: the other side gets an error."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def close(self) -> None:
         """Close the socket; harmless to repeat."""
@@ -93,7 +129,8 @@ class BareSocket:
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
-    async def _read_until(self, end: bytes) -> bytes:
+    async def read_until(self, end: bytes) -> bytes:
+        """Read up to these bytes, which are left out."""
         while end not in self._buffer:
             await self._receive()
         data, _, self._buffer = self._buffer.partition(end)

@@ -37,7 +37,7 @@ from coordinator.transports.socketio.reception import EngineLimits, Reception
 
 _NORMAL = 1000
 _GOODBYE_SECONDS = 2.0
-"""How long a client may take to answer a close before it is dropped."""
+"""How long a client may take to end the connection, or to read the last of it, before it is dropped."""
 _LAST_GOODBYE_SECONDS = 0.5
 """The same when the server stops."""
 _ID_BYTES = 15
@@ -114,7 +114,7 @@ class DirectClient(Client, asyncio.Protocol):
 
     # _pending: what is to be written at the end of this turn of the event loop; None while nothing is.
     # _is_asked: whether a ping is unanswered. _spoke: its place in the wheel of pings.
-    # _patience: when an answer to our close frame is waited for no longer. _ended: set once the socket is gone.
+    # _patience: when the end is waited for no longer, once it has begun. _ended: set once the socket is gone.
     __slots__ = ("_ended", "_is_asked", "_is_open", "_patience", "_pending", "_reader", "_road", "_spoke", "_transport")
 
     def __init__(
@@ -174,13 +174,19 @@ class DirectClient(Client, asyncio.Protocol):
                 if self._is_open:
                     self._take_text(message)
             elif isinstance(message, Ping):
-                self._put(pong_frame(message.payload))
+                if self._is_open:
+                    self._put(pong_frame(message.payload))
             elif isinstance(message, Close):
                 self._answer_close(message.code)
             elif isinstance(message, Violation):
                 _log.info("malformed_frame", error=message.reason)
                 self._fail(message.code, message.reason)
             # Binary messages are attachments; the event that announced them has been refused.
+
+    def eof_received(self) -> None:
+        """Note that nothing more will come; the socket closes once the client has read what was sent, or soon."""
+        self._leave(DisconnectReason.CONNECTION_CLOSED)
+        self._await_end()
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Let everything go that the client was."""
@@ -206,8 +212,7 @@ class DirectClient(Client, asyncio.Protocol):
     def ping(self) -> None:
         """Ask whether it is still there, or let go of it."""
         if self._is_asked:
-            self._leave(DisconnectReason.PING_TIMEOUT)
-            self._transport.abort()
+            self._drop(DisconnectReason.PING_TIMEOUT)
         else:
             self._is_asked = True
             self._put(_PING)
@@ -222,10 +227,15 @@ class DirectClient(Client, asyncio.Protocol):
         if self._is_open and transport.get_write_buffer_size() > self._road.send_buffer_bytes:
             self.overflow()
 
+    def overflow(self) -> None:
+        """Drop a client that does not read what is sent to it, a stranger too."""
+        super().overflow()
+        if not self.connections:
+            self._drop(DisconnectReason.TOO_SLOW)
+
     async def abort(self) -> None:
         """Drop the connection without waiting for the client to read anything."""
-        self._leave(DisconnectReason.CONNECTION_CLOSED)
-        self._transport.abort()
+        self._drop(DisconnectReason.CONNECTION_CLOSED)
 
     async def close(self, reason: str | None = None, *, in_silence: bool = False) -> None:  # noqa: ARG002
         """Close the connection once everything sent so far has gone out; in silence without Engine.IO's farewell."""
@@ -291,14 +301,23 @@ class DirectClient(Client, asyncio.Protocol):
             return
         self._put(close_frame(code, reason))
         self.flush()
-        self._patience = self._road.clock.call_later(_GOODBYE_SECONDS, self._transport.abort)
+        self._await_end()
 
     def _answer_close(self, code: int | None) -> None:
         if self._patience is None:
             self._leave(DisconnectReason.CONNECTION_CLOSED)
             self._put(close_frame(code))
             self.flush()
-        self._transport.close()  # after what has been written
+        self._transport.close()  # after what has been written, if the client reads it
+        self._await_end()
+
+    def _await_end(self) -> None:
+        if self._patience is None:
+            self._patience = self._road.clock.call_later(_GOODBYE_SECONDS, self._transport.abort)
+
+    def _drop(self, reason: DisconnectReason) -> None:
+        self._leave(reason)
+        self._transport.abort()
 
     def _leave(self, reason: DisconnectReason) -> None:
         """Note that the client is gone, or about to be; harmless to repeat."""

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -26,6 +26,8 @@ def can_hand_over(request: web.Request) -> bool:
     headers = request.headers
     return (
         request.method == "GET"
+        and request.version >= HttpVersion11
+        and not request.body_exists
         and headers.get("Upgrade", "").lower() == "websocket"
         and "upgrade" in headers.get("Connection", "").lower()
         and headers.get("Sec-WebSocket-Version") == "13"
@@ -72,7 +74,10 @@ def _is_as_expected(request: web.Request) -> bool:
         and callable(getattr(transport, "set_protocol", None))
         and transport.get_protocol() is handler
         and handler.transport is transport
-        # Bytes that came with the request belong to the WebSocket, and only aiohttp has them.
+        # aiohttp has read it as an upgrade, up to its end. Bytes that came with it belong to the WebSocket, and only
+        # aiohttp has them.
+        and getattr(handler, "_upgraded", None) is True
+        and not getattr(handler, "_messages", None)
         and getattr(handler, "_message_tail", None) == b""
     )
 

@@ -46,6 +46,7 @@ _TRANSPORT_UNKNOWN = {
     "code": 0,  # of Engine.IO: "Transport unknown"
     "message": 'only the websocket transport is served here: connect with transports: ["websocket"]',
 }
+_ALREADY_MOVING = {"code": 3, "message": "another WebSocket is being tried"}  # 3, of Engine.IO: "Bad request"
 _ENGINE_PACKETS = frozenset("0123456")
 _MESSAGE = "4"
 
@@ -126,6 +127,13 @@ class _EngineSocket(engineio.async_socket.AsyncSocket):  # type: ignore[misc]
             _log.info("malformed_packet", error=str(error)[:200])
             raise engineio.exceptions.UnknownPacketError from None
 
+    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
+        try:
+            return await super()._upgrade_websocket(environ)
+        finally:
+            # Engine.IO forgets this where the client says nothing, after which polls would bring nothing for ever.
+            self.upgrading = False
+
 
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -147,9 +155,12 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
         elif self.direct is not None and transport == "websocket" and self._is_welcome(request):
             engine_socket = self.sockets.get(request.query.get("sid"))
             mover: OrdinaryClient | None = getattr(engine_socket, "coordinator_client", None)
-            if mover is None or not can_move(request, mover):
+            if mover is not None and mover.is_moving:
+                refused = self._refused("400 BAD REQUEST", _ALREADY_MOVING)
+            elif mover is None or not can_move(request, mover):
                 return await super().handle_request(request)
-            return move(request, mover, self.direct)
+            else:
+                return move(request, mover, self.direct)
         else:
             return await super().handle_request(request)
         return await self._make_response(refused, driver.translate_request(request))
@@ -165,6 +176,12 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
     @staticmethod
     def _refused(status: str, body: dict[str, Any]) -> dict[str, Any]:
         return {"status": status, "headers": [("Content-Type", "application/json")], "response": encode(body)}
+
+    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None) -> Any:
+        words = environ.get("HTTP_CONNECTION", "").lower().split(",")
+        if transport == "websocket" and "upgrade" not in map(str.strip, words):
+            return self._bad_request("Invalid websocket upgrade")  # which Engine.IO would answer as if it were a poll
+        return await super()._handle_connect(environ, transport, jsonp_index)
 
     def create_queue(self, *args: Any, **kwargs: Any) -> asyncio.Queue[Any]:
         return _CountingQueue(*args, **kwargs)
@@ -187,13 +204,15 @@ class OrdinaryClient(Client):
         send_buffer_bytes: How much may wait for it.
     """
 
-    __slots__ = ("_road", "_send_buffer_bytes", "_socket")
+    # _is_ending: whether it is about to be closed, though it may still fetch what was sent.
+    __slots__ = ("_is_ending", "_road", "_send_buffer_bytes", "_socket")
 
     def __init__(self, road: "OrdinaryRoad", engine_socket: Any, send_buffer_bytes: int) -> None:
         super().__init__(engine_socket.sid)
         self._road = road
         self._socket = engine_socket
         self._send_buffer_bytes = send_buffer_bytes
+        self._is_ending = False
 
     @property
     def is_open(self) -> bool:
@@ -221,6 +240,7 @@ class OrdinaryClient(Client):
 
     async def abort(self) -> None:
         """Drop the client's connection without waiting for it to read anything."""
+        self._is_ending = True
         transport = getattr(self._socket, "coordinator_transport", None)
         if transport is not None:
             transport.abort()
@@ -228,6 +248,7 @@ class OrdinaryClient(Client):
 
     async def close(self, reason: str | None = None, *, in_silence: bool = False) -> None:
         """Close the connection once everything sent so far has gone out."""
+        self._is_ending = True
         if not self._socket.upgraded and not self._socket.closed:
             # A client that polls gets nothing more once it is closed, and reads what comes with the close too late.
             with suppress(TimeoutError):
@@ -250,13 +271,18 @@ class OrdinaryClient(Client):
         except TimeoutError:
             await self.abort()
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether it tries a WebSocket, on whichever road."""
+        return bool(self._socket.upgrading)
+
     # As a `Mover`.
 
     @property
     def can_move(self) -> bool:
         """Whether it polls, and is not about to go or to move."""
         socket = self._socket
-        return self.is_open and socket.connected and not (socket.upgraded or socket.upgrading)
+        return self.is_open and not self._is_ending and socket.connected and not (socket.upgraded or socket.upgrading)
 
     def pause(self) -> None:
         """Send nothing to polls any more, the one that is waiting included."""
@@ -269,7 +295,7 @@ class OrdinaryClient(Client):
 
     def leave(self) -> Luggage | None:
         """Leave this road without a trace; None if it cannot go, because it is being closed."""
-        if not self.is_open or any(connection.is_closed for connection in self.connections):
+        if not self.is_open or self._is_ending or any(connection.is_closed for connection in self.connections):
             return None
         unsent = []
         queue = self._socket.queue
@@ -279,6 +305,7 @@ class OrdinaryClient(Client):
             # The others are the end of a poll, and a ping: the direct road has pings of its own.
             if packet is not None and packet.packet_type == engineio.packet.MESSAGE:
                 unsent.append(packet.encode().encode())
+        queue.put_nowait(engineio.packet.Packet(engineio.packet.NOOP))  # ends a poll that the client has not waited for
         luggage = Luggage(self.client_id, self.connections, unsent)
         self.connections = ()
         self._road.forget(self)
@@ -412,12 +439,12 @@ class OrdinaryRoad(socketio.AsyncServer):  # type: ignore[misc]
             packet = self._reception.take(client, _MESSAGE + data) if isinstance(data, str) else _NOT_A_TEXT
             if isinstance(packet, packets.Malformed):
                 _log.info("malformed_packet", error=packet.problem[:200])
-                await client.close()
+                await client.close(in_silence=True)
             elif isinstance(packet, packets.Connect | packets.Disconnect):
                 await super()._handle_eio_message(eio_sid, data)
         except Exception as error:  # noqa: BLE001 - whatever a client sends must not end more than its own connection
             _log.info("malformed_packet", error=str(error)[:200])
-            await client.close()
+            await client.close(in_silence=True)
 
 
 _NOT_A_TEXT = packets.Malformed("not Socket.IO")

@@ -6,6 +6,10 @@ One system call for each socket and turn of the loop is what a broadcast costs; 
 import asyncio
 from typing import Protocol
 
+from coordinator.telemetry import get_logger
+
+_log = get_logger("outgoing")
+
 
 class Writable(Protocol):
     """A socket with something to write."""
@@ -29,4 +33,7 @@ class Outgoing:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for socket in waiting:
-            socket.flush()
+            try:
+                socket.flush()
+            except Exception:  # noqa: BLE001 - a defect with one socket must not silence all that come after it
+                _log.exception("flush_failed")

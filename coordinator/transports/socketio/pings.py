@@ -8,8 +8,11 @@ of a timer or a task, and is found to be lost one interval after its ping.
 from typing import Protocol
 
 from coordinator.ports.clock import Clock, Timer
+from coordinator.telemetry import get_logger
 
 _SPOKES = 20
+
+_log = get_logger("pings")
 
 
 class Pinged(Protocol):
@@ -57,4 +60,9 @@ class Pings:
         spoke = self._spokes[self._current]
         self._current = (self._current + 1) % _SPOKES
         for client in list(spoke):
-            client.ping()
+            if client not in spoke:
+                continue  # it has gone because another one did
+            try:
+                client.ping()
+            except Exception:  # noqa: BLE001 - a defect with one client must not leave the others alone
+                _log.exception("ping_failed")

@@ -83,6 +83,8 @@ class SocketServer:
         clients: list[Client] = [*self.direct.clients, *self.ordinary.clients.values()]
         apart = min(apart_seconds, within_seconds / max(1, len(clients)))
         await asyncio.gather(*(_end(client, number * apart) for number, client in enumerate(clients)))
+        # Whoever has moved from the ordinary road meanwhile was not found there.
+        await asyncio.gather(*(client.end() for client in self.direct.clients))
         await self.ordinary.stop()
 
     async def answered(self) -> None:
