@@ -1,4 +1,4 @@
-"""How long commands gather before they are written together: not at all, unless the database is what everybody waits for.
+"""How long commands gather before they are written together: not at all, unless everybody waits for the database.
 
 While a flush is under way, commands gather anyway. But where flushes are long, those whose answers it brings come back
 with their next commands a little too late for the next one, and so each flush holds half of what it could: as many
