@@ -282,8 +282,9 @@ class GroupCommitter:
     def _take(self, batch: _Batch, events: list[Event], decision: Decision) -> None:
         events += decision.events
         batch.state, batch.deadline = decision.state, decision.deadline
-        if any(event.salt is not None for event in decision.events):
-            self._salt = self._ids.new_salt()  # hardly any command introduces a user, and a salt costs a system call
+        for event in decision.events:
+            if event.salt is not None:  # hardly any introduces a user, and a salt costs a system call
+                self._salt = self._ids.new_salt()
 
     async def _write(self, batches: list[_Batch]) -> None:
         commits = {batch.commit.id: batch.commit for batch in batches if batch.commit is not None}

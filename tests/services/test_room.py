@@ -12,7 +12,8 @@ def log() -> list[Commit]:
     story = running(ANNA, UserId("Zoë 🎤"))
     for turn in range(RECENT_EVENTS):
         story.given(media(ANNA, mic=turn % 2 == 0))
-    events, commits = list(story.log), []
+    events = list(story.log)
+    commits: list[Commit] = []
     while events:
         some, events = events[:3], events[3:]
         commits.append(seal(CommitId("c" * 24), some, commits[-1].hash if commits else GENESIS))
