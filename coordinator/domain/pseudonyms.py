@@ -232,11 +232,10 @@ def _says_who(event: Any) -> bool:
 
 
 def _covered_body(body: EventBody, alias: Alias) -> EventBody:
-    texts = {
-        name: alias.text(name, text)
-        for name in _personal_texts_of(type(body))
-        if isinstance(text := getattr(body, name), str)
-    }
+    names = _personal_texts_of(type(body))
+    if not names:
+        return replace(body, user_id=alias.pseudonym)
+    texts = {name: alias.text(name, text) for name in names if isinstance(text := getattr(body, name), str)}
     return replace(body, user_id=alias.pseudonym, **texts)
 
 

@@ -21,6 +21,7 @@ from coordinator.domain.state import SessionState
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import Journal, OutcomeUnknownError
+from coordinator.services.pace import Pace
 from coordinator.services.room import Answer, Pending, Room
 from coordinator.telemetry import get_logger
 
@@ -99,6 +100,7 @@ class GroupCommitter:
         self.counts = Counts()
         self._dirty: dict[SessionId, Room] = {}
         self._wake = asyncio.Event()
+        self._pace = Pace()
 
     def submit(self, room: Room, command: Command, *, first: bool = False) -> asyncio.Future[int]:
         """Let `command` be decided in its turn, or before all that waits (`first`).
@@ -133,11 +135,19 @@ class GroupCommitter:
             self._wake.clear()
             while self._dirty:
                 try:
-                    await self._flush()
+                    await self._flush_in_step()
                 except Exception:  # noqa: BLE001
                     # A flush answers for its own failures; whatever reaches this point is a defect, and must not end
                     # the work of every other room.
                     _log.exception("flush_failed")
+
+    async def _flush_in_step(self) -> None:
+        window = self._pace.window(self._clock.monotonic())
+        if window > 0:
+            await self._clock.sleep(window)
+        waiting, began = self.counts.waiting, self._clock.monotonic()
+        await self._flush()
+        self._pace.note(began, self._clock.monotonic(), waiting)
 
     async def refresh(self, room: Room) -> None:
         """Bring a room up to the journal, telling its subscribers what they have missed.
@@ -272,8 +282,9 @@ class GroupCommitter:
     def _take(self, batch: _Batch, events: list[Event], decision: Decision) -> None:
         events += decision.events
         batch.state, batch.deadline = decision.state, decision.deadline
-        if any(event.salt is not None for event in decision.events):
-            self._salt = self._ids.new_salt()  # hardly any command introduces a user, and a salt costs a system call
+        for event in decision.events:
+            if event.salt is not None:  # hardly any introduces a user, and a salt costs a system call
+                self._salt = self._ids.new_salt()
 
     async def _write(self, batches: list[_Batch]) -> None:
         commits = {batch.commit.id: batch.commit for batch in batches if batch.commit is not None}

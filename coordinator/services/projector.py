@@ -94,7 +94,7 @@ class Projector:
 def _window_after(flush_seconds: float) -> float:
     """Return how long changes gather for the next flush, if it takes as long as the last one did.
 
-    A change that has just missed a flush waits for the rest of it, for the window and for the next flush. But a flush is
-    always followed by a window as long: a database that is busy keeps at least half of its time for commits.
+    A change that has just missed a flush waits for the rest of it, for the window and for the next flush. But a window
+    is never shorter than the flush before it: a database that is busy keeps at least half of its time for commits.
     """
     return min(max(_LATEST_SECONDS - 2 * flush_seconds, flush_seconds), _LONGEST_WINDOW_SECONDS)

@@ -7,15 +7,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import Protocol
 
 import msgspec
 
 from coordinator.domain.commands import Command
-from coordinator.domain.events import UserErased
+from coordinator.domain.events import Event, UserErased
 from coordinator.domain.evolve import fold
 from coordinator.domain.ids import ConnectionId, SessionId, UserId
-from coordinator.domain.ledger import GENESIS, Commit, SealedEvent
+from coordinator.domain.ledger import GENESIS, Commit, SealedEvent, canonical_event
 from coordinator.domain.model import SessionStatus
 from coordinator.domain.state import SessionState
 from coordinator.ports.audience import Subscriber
@@ -81,7 +82,8 @@ class Room:
         self.projected_seq = 0
         self.timers: list[Timer] = []
         self.timed_for: tuple[datetime | None, SessionStatus] | None = None
-        self._recent: deque[SealedEvent] = deque(maxlen=RECENT_EVENTS)
+        # Without their JSON, which is two thirds of a room and hardly ever asked for, wherever it can be made again.
+        self._recent: deque[Event | SealedEvent] = deque(maxlen=RECENT_EVENTS)
         self._uses = 0
 
     @property
@@ -123,12 +125,17 @@ class Room:
             self.let_go()
 
     def apply(self, commit: Commit, state: SessionState | None = None) -> None:
-        """Take in a commit that is durable; `state` is the state after it, where that is known already."""
-        self.state = state or fold((sealed.event for sealed in commit.events), self.state)
+        """Take in a commit that is durable; `state` is the state after it, where it was decided here."""
+        if state is None:
+            self.state = fold((sealed.event for sealed in commit.events), self.state)
+            self._recent.extend(_without_json(sealed) for sealed in commit.events)
+        else:
+            self.state = state
+            self._recent.extend([sealed.event for sealed in commit.events])
         self.head_hash = commit.hash
-        self._recent.extend(commit.events)
-        if any(isinstance(sealed.event.body, UserErased) for sealed in commit.events):
-            self._recent.clear()  # they name the user; the journal will not
+        for sealed in commit.events:
+            if type(sealed.event.body) is UserErased:
+                self._recent.clear()  # they name the user; the journal will not
 
     def recent_after(self, after: int) -> Sequence[SealedEvent] | None:
         """Return the events after `after` from memory; None if some of them are not kept any more."""
@@ -137,7 +144,8 @@ class Room:
             return []
         if missing > len(self._recent):
             return None
-        return [sealed for sealed in self._recent if sealed.event.seq > after]
+        newest = islice(self._recent, len(self._recent) - missing, None)
+        return [SealedEvent(kept, canonical_event(kept)) if isinstance(kept, Event) else kept for kept in newest]
 
     def subscriber_of(self, user: UserId) -> Subscriber | None:
         """Return the local subscriber on which a present user is connected."""
@@ -152,3 +160,8 @@ class Room:
             timer.cancel()
         self.timers.clear()
         self.timed_for = None
+
+
+def _without_json(sealed: SealedEvent) -> Event | SealedEvent:
+    """Return the event alone; of one whose JSON says what this version does not know, all there is."""
+    return sealed.event if canonical_event(sealed.event) == sealed.json else sealed

@@ -5,7 +5,7 @@ backwards. `Listener` knows the events alone, as the recording service does, and
 """
 
 import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from hypothesis import settings
@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from coordinator.domain.commands import Command
-from coordinator.domain.deadlines import next_deadline
+from coordinator.domain.deadlines import next_deadline, next_due, span
 from coordinator.domain.decide import Decision, decide
 from coordinator.domain.errors import CoordinatorError, SessionNotOpenError
 from coordinator.domain.events import (
     DisconnectReason,
     Event,
+    EventBody,
     LeftReason,
     ParticipantDisconnected,
     ParticipantJoined,
@@ -37,7 +38,7 @@ from coordinator.domain.events import (
 from coordinator.domain.evolve import evolve, fold
 from coordinator.domain.ids import UserId
 from coordinator.domain.ledger import find_flaws, plain_data, read_event
-from coordinator.domain.model import SessionStatus
+from coordinator.domain.model import EndReason, SessionStatus
 from coordinator.domain.state import SessionState
 from tests.domain.erasing import erased
 from tests.domain.stored import stored_form
@@ -90,6 +91,26 @@ RULES = Story(
     empty_timeout_seconds=40.0,
     reconnect_grace_seconds=20.0,
 ).opening
+
+
+def earliest_of_all(state: SessionState) -> tuple[datetime, EventBody] | None:
+    """The rule of `next_due`, said once more and at length: all that can come, and the first of the earliest."""
+    if state.status is SessionStatus.ENDED:
+        return None
+    away = [(item.reconnect_by, item.user_id) for item in state.participants.values() if item.reconnect_by is not None]
+    coming: list[tuple[datetime, EventBody]] = [
+        (at, ParticipantLeft(user_id=who, reason=LeftReason.TIMEOUT)) for at, who in away
+    ]
+    if state.status is SessionStatus.WAITING:
+        if state.present_count >= state.min_participants:
+            coming.append((state.scheduled_start, SessionStarted()))
+        coming.append((state.no_show_at, SessionEnded(reason=EndReason.NOT_ENOUGH_PARTICIPANTS)))
+    else:
+        coming.append((state.scheduled_end, SessionEnded(reason=EndReason.COMPLETED)))
+        if state.empty_since is not None:
+            empty_at = state.empty_since + span(state.empty_timeout_seconds)
+            coming.append((empty_at, SessionEnded(reason=EndReason.EMPTY)))
+    return min(coming, key=lambda item: item[0])
 
 
 class Listener:
@@ -305,6 +326,11 @@ class AnySession(RuleBasedStateMachine):
             assert (next_deadline(self.state) is None) is ended
             assert [isinstance(event.body, SessionEnded) for event in self.log].count(True) == ended
             assert not ended or self.state.seats_taken == 0
+
+    @invariant()
+    def the_next_deadline_is_the_earliest_of_all(self) -> None:
+        if self.state is not None:
+            assert next_due(self.state) == earliest_of_all(self.state)
 
     @invariant()
     def an_empty_active_session_is_counted_down(self) -> None:

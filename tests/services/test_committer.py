@@ -225,6 +225,15 @@ async def test_what_fell_due_comes_before_the_command_that_finds_it(world: World
     assert (await world.kinds(session))[3:] == ["participant_left", "participant_joined"]
 
 
+async def test_each_user_gets_a_salt_of_its_own(world: World, node: Node) -> None:
+    one, other = await sessions(world, node, 2)
+    await node.do(one, join(ANNA), media(ANNA, mic=True), join(BEN))
+    await node.do(other, join(ANNA), join(BEN))
+    await node.do(one, leave(ANNA), join(ANNA), join(CLEO))
+    salts = [alias.salt for session in (one, other) for alias in (await world.state(session)).aliases.values()]
+    assert len(set(salts)) == len(salts) == 5
+
+
 async def test_a_defect_in_the_decider_is_answered_and_harms_nobody_else(
     world: World, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

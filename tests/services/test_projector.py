@@ -187,6 +187,32 @@ async def test_a_store_that_is_slow_is_left_alone_as_long_as_it_took(
     assert [await lag(), await lag()] == pytest.approx([0.4, 0.09], abs=0.02)
 
 
+@pytest.mark.parametrize("flush", [0.001, 0.01, 0.02, 0.03])
+async def test_what_has_just_missed_a_flush_is_still_in_time(
+    world: World, node: Node, session: SessionId, monkeypatch: pytest.MonkeyPatch, flush: float
+) -> None:
+    write = world.projections.write
+
+    async def takes_time(*documents: object) -> None:
+        await world.clock.sleep(flush)
+        await write(*documents)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.projections, "write", takes_time)
+    await node.do(session, join(ANNA), join(BEN), join(CLEO))
+    await world.clock.advance(1)
+    changed: list[tuple[int, float]] = []
+    latest = 0.0
+    for turn in range(400):
+        seq = await node.do(session, media((ANNA, BEN, CLEO)[turn % 3], mic=turn % 6 < 3))
+        changed.append((seq, world.clock.monotonic()))
+        await world.clock.advance(0.001)
+        stored = (await world.documents(session)).session.seq
+        while changed and changed[0][0] <= stored:
+            latest = max(latest, world.clock.monotonic() - changed.pop(0)[1])
+    assert latest <= WINDOW_SECONDS
+    assert latest >= 0.08, "too early: more could have been coalesced"
+
+
 async def test_a_last_flush_before_the_end_writes_everything(world: World, node: Node, session: SessionId) -> None:
     await node.do(session, join(ANNA))
     await soon(node.projector.flush())

@@ -1,0 +1,66 @@
+"""How long commands gather before a flush: only where many wait for a slow database."""
+
+import asyncio
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+import pytest
+
+from coordinator.domain.ids import CommitId
+from coordinator.domain.ledger import Commit
+from coordinator.services.pace import Pace
+from tests.domain.story import media, user
+from tests.services.harness import World, soon
+
+LONG, MANY, ROOMS = 0.04, 200, 20
+
+
+@pytest.mark.parametrize(
+    ("lasted", "commands", "since", "window"),
+    [
+        pytest.param(LONG, MANY, 0.0, LONG / 8, id="a long flush for many: the next one waits for them"),
+        pytest.param(LONG, MANY, LONG / 2, LONG / 8, id="also a little later"),
+        pytest.param(LONG, MANY, LONG * 1.01, 0.0, id="nobody has come meanwhile: no need to wait"),
+        pytest.param(LONG, 40, 0.0, 0.0, id="a long flush for few"),
+        pytest.param(0.004, MANY, 0.0, 0.0, id="a short flush"),
+    ],
+)
+def test_the_window(lasted: float, commands: int, since: float, window: float) -> None:
+    pace = Pace()
+    assert pace.window(7.0) == 0.0
+    pace.note(began=7.0, ended=7.0 + lasted, commands=commands)
+    assert pace.window(7.0 + lasted + since) == pytest.approx(window)
+
+
+async def test_who_comes_back_right_after_a_long_flush_shares_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = world.node("a0", require_registration=False)
+    users = [user(number) for number in range(8)]
+    sessions = [await world.open_session(node, users[:2]) for _ in range(ROOMS)]
+    clients = [client for session in sessions for client in await node.joined(session, *users)]
+    append = node.line.append
+
+    async def slow(commits: Sequence[Commit]) -> AbstractSet[CommitId]:
+        await world.clock.sleep(LONG)
+        return await append(commits)
+
+    monkeypatch.setattr(node.line, "append", slow)
+    node.line.appends.clear()
+    acks: list[asyncio.Future[int]] = []
+
+    async def toggle(some: int) -> None:
+        for client in clients[some::2]:
+            room = await node.room(client.session)
+            on = not (room.state and room.state.participants[client.user_id].camera_enabled)
+            command = media(client.user_id, camera=on, via=client.connection_id)
+            acks.append(node.rooms.submit(room, command))
+
+    await toggle(0)
+    await world.settle()
+    await toggle(1)  # too late for the flush that is under way
+    await world.clock.advance(LONG)
+    await toggle(0)  # a moment after they were answered
+    await world.clock.advance(LONG / 8 + LONG)
+    await soon(asyncio.gather(*acks))
+    assert [[len(commit.events) for commit in commits] for commits in node.line.appends] == [[4] * ROOMS, [8] * ROOMS]
