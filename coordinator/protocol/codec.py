@@ -1,10 +1,9 @@
 """Decoding what clients send and encoding what they get. Every refusal names the field and what would be right."""
 
-import functools
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -37,20 +36,21 @@ def decode(payload: Any, kind: type[T]) -> T:
         raise InvalidRequestError("the payload is nested too deeply") from None
 
 
-def decode_json(text: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """Read JSON text as a message: as `decode`, without the plain data in between.
+def reader(kind: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
+    """Return what reads JSON text as a message: as `decode`, without the plain data in between.
 
-    Raises:
+    What it returns raises:
         InvalidRequestError: It is not one; the error names the field.
     """
-    try:
-        return cast("T", _decoder(cast("Hashable", kind)).decode(text))
-    except msgspec.ValidationError:
-        return decode(read_plain(text), kind)  # which says what is wrong
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidRequestError("the payload is not JSON, in UTF-8") from None
-    except RecursionError:
-        raise InvalidRequestError("the payload is nested too deeply") from None
+    read_at_once = msgspec.json.Decoder(kind).decode
+
+    def read(text: bytes | msgspec.Raw) -> T:
+        try:
+            return read_at_once(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return decode(read_plain(text), kind)  # which says what is wrong
+
+    return read
 
 
 def read_plain(text: bytes | msgspec.Raw) -> Any:
@@ -65,11 +65,6 @@ def read_plain(text: bytes | msgspec.Raw) -> Any:
         raise InvalidRequestError("the payload is not JSON, in UTF-8") from None
     except RecursionError:
         raise InvalidRequestError("the payload is nested too deeply") from None
-
-
-@functools.cache
-def _decoder(kind: Hashable) -> "msgspec.json.Decoder[Any]":
-    return msgspec.json.Decoder(cast("type[Any]", kind))
 
 
 def _explain(text: str) -> tuple[str, str | None]:

@@ -66,7 +66,7 @@ async def test_there_is_no_other_namespace(live: Live, namespace: str) -> None:
 async def test_the_tables_of_events_are_complete(live: Live) -> None:
     for namespace, events in _EVENTS.items():
         served = live.coordinator._sockets.reception.namespaces[namespace]
-        assert tuple(served._handlers) == events
+        assert tuple(served._routes) == events
         assert served._roles == _ALLOWED[namespace]
 
 

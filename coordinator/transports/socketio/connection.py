@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coordinator.domain.events import Actor, DisconnectReason
-from coordinator.domain.ids import ConnectionId, SessionId, UserId
+from coordinator.domain.events import DisconnectReason
+from coordinator.domain.ids import ConnectionId, SessionId
 from coordinator.ports.clock import Timer
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
@@ -26,9 +26,12 @@ class Connection:
     """A connected client. It is the `Subscriber` of whatever it listens to.
 
     Attributes:
+        connection_id: Its name in the journal.
         namespace: Where it is connected.
         client: The other end, which may be connected to more namespaces.
         identity: Whose token it presented.
+        user_id: The user of that token.
+        actor: The same as the actor of commands.
         session_id: The session that it joined last, if any; only on `/rooms`.
         is_closed: Whether it is gone, or about to be.
         close_reason: Why this server closes it, where it does.
@@ -38,17 +41,19 @@ class Connection:
 
     __slots__ = (
         "_buckets",
-        "_connection_id",
         "_limits",
         "_order",
         "_spawn",
+        "actor",
         "client",
         "close_reason",
+        "connection_id",
         "expiry",
         "identity",
         "is_closed",
         "namespace",
         "session_id",
+        "user_id",
         "waiting",
     )
 
@@ -61,7 +66,7 @@ class Connection:
         limits: SocketLimits,
         spawn: Callable[[Any, str], Any],
     ) -> None:
-        self._connection_id = connection_id
+        self.connection_id = connection_id
         self._limits = limits
         self._spawn = spawn
         self._buckets: dict[Pace, TokenBucket] = {}
@@ -69,26 +74,13 @@ class Connection:
         self.namespace = namespace
         self.client = client
         self.identity = identity
+        self.user_id = identity.user_id
+        self.actor = identity.actor
         self.session_id: SessionId | None = None
         self.is_closed = False
         self.close_reason: DisconnectReason | None = None
         self.expiry: Timer | None = None
         self.waiting = 0
-
-    @property
-    def connection_id(self) -> ConnectionId:
-        """The connection's name in the journal."""
-        return self._connection_id
-
-    @property
-    def user_id(self) -> UserId:
-        """The user of its token."""
-        return self.identity.user_id
-
-    @property
-    def actor(self) -> Actor:
-        """The user as the actor of commands."""
-        return self.identity.actor
 
     @property
     def order(self) -> asyncio.Lock:

@@ -171,8 +171,14 @@ class DirectClient(Client, asyncio.Protocol):
         """Take the messages of some frames."""
         for message in messages:
             if type(message) is str:
-                if self._is_open:
-                    self._take_text(message)
+                if not self._is_open:
+                    continue
+                if message.startswith("4"):
+                    packet = self._road.reception.take(self, message)
+                    if packet is not None:
+                        self._take_packet(packet)
+                else:
+                    self._take_word(message)
             elif isinstance(message, Ping):
                 if self._is_open:
                     self._put(pong_frame(message.payload))
@@ -263,13 +269,10 @@ class DirectClient(Client, asyncio.Protocol):
         else:
             self._pending.append(frame)
 
-    def _take_text(self, text: str) -> None:
+    def _take_word(self, text: str) -> None:
+        """Take what Engine.IO says by itself."""
         kind = text[:1]
-        if kind == "4":
-            packet = self._road.reception.take(self, text)
-            if packet is not None:
-                self._take_packet(packet)
-        elif kind == "3":
+        if kind == "3":
             self._is_asked = False
         elif kind == "1":
             self._fail(_NORMAL)

@@ -21,7 +21,7 @@ from coordinator.domain.errors import (
 from coordinator.domain.events import DisconnectReason, Role
 from coordinator.domain.ledger import wire_time
 from coordinator.ports.clock import Clock
-from coordinator.protocol.codec import decode_json, encode, participant_to_wire, read_plain, refusal, to_wire
+from coordinator.protocol.codec import encode, participant_to_wire, read_plain, reader, refusal, to_wire
 from coordinator.protocol.messages import Message
 from coordinator.protocol.reading import Request, read_object
 from coordinator.services.catching_up import View
@@ -52,14 +52,11 @@ _NO_ARGUMENT = msgspec.Raw(b"{}")
 _log = get_logger("namespace")
 
 
-class SeqAnswer:
+class SeqAnswer(msgspec.Struct, eq=False):
     """Who waits for a command of a connection: its ack, sent as soon as the outcome is known."""
 
-    __slots__ = ("_connection", "_packet_id")
-
-    def __init__(self, connection: Connection, packet_id: int | None) -> None:
-        self._connection = connection
-        self._packet_id = packet_id
+    connection: Connection
+    packet_id: int | None
 
     def done(self) -> bool:
         """Tell that it always waits: what a client has asked for happens, even if it is gone by then."""
@@ -67,15 +64,15 @@ class SeqAnswer:
 
     def set_result(self, seq: int, /) -> None:
         """Acknowledge with the session's `seq`."""
-        self._connection.acknowledge(self._packet_id, b'{"ok":true,"seq":%d}' % seq)
+        self.connection.acknowledge(self.packet_id, b'{"ok":true,"seq":%d}' % seq)
 
     def set_done(self) -> None:
         """Acknowledge what is not an event of the session."""
-        self._connection.acknowledge(self._packet_id, b'{"ok":true}')
+        self.connection.acknowledge(self.packet_id, b'{"ok":true}')
 
     def set_exception(self, refused: Exception, /) -> None:
         """Acknowledge with the refusal."""
-        self._connection.acknowledge(self._packet_id, encode(_refusal(refused, self._connection)))
+        self.connection.acknowledge(self.packet_id, encode(_refusal(refused, self.connection)))
 
 
 class Handler(NamedTuple, Generic[M]):
@@ -104,6 +101,14 @@ class Immediate(NamedTuple, Generic[M]):
     kind: type[M]
     take: Callable[[Connection, M, SeqAnswer], None]
     pace: Pace = Pace.COMMANDS
+
+
+class _Route(NamedTuple):
+    """A handler, and how its messages are read."""
+
+    handler: Handler[Any] | Immediate[Any]
+    read: Callable[[msgspec.Raw], Message | Request]
+    pace: Pace
 
 
 class Surroundings(NamedTuple):
@@ -145,7 +150,9 @@ class Namespace(ABC):
         self._connections = surroundings.connections
         self._clock = surroundings.clock
         self._spawn = surroundings.spawn
-        self._handlers = handlers
+        self._routes = {
+            name: _Route(handler, _reader(handler.kind), handler.pace) for name, handler in handlers.items()
+        }
         self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
@@ -171,8 +178,10 @@ class Namespace(ABC):
         if connection.is_closed:
             return
         try:
-            handler = self._admitted(connection, event.name)
-            message = _read(_single(event), handler.kind)
+            handler, read, _ = self._admitted(connection, event.name)
+            if event.arguments > 1:
+                raise InvalidRequestError("an event carries one object, not several arguments")  # noqa: TRY301
+            message = read(_NO_ARGUMENT if event.payload is None else event.payload)
             if isinstance(handler, Handler) or connection.waiting:
                 # Tasks start in the order in which they are made, and the connection keeps that order from there.
                 connection.waiting += 1
@@ -213,15 +222,15 @@ class Namespace(ABC):
         if answer.then is not None:
             answer.then()
 
-    def _admitted(self, connection: Connection, name: str) -> Handler[Any] | Immediate[Any]:
+    def _admitted(self, connection: Connection, name: str) -> _Route:
         """Return what handles an event, unless there are too many; unknown ones count too."""
-        handler = self._handlers.get(name)
-        pace = Pace.COMMANDS if handler is None else handler.pace
+        route = self._routes.get(name)
+        pace = Pace.COMMANDS if route is None else route.pace
         if not connection.may_send(pace, self._clock.monotonic()):
             raise RateLimitedError("too many messages; slow down")
-        if handler is None:
-            raise InvalidRequestError(f"unknown event {name[:40]!r}; known are {', '.join(self._handlers)}")
-        return handler
+        if route is None:
+            raise InvalidRequestError(f"unknown event {name[:40]!r}; known are {', '.join(self._routes)}")
+        return route
 
     async def _depart(self, connection: Connection, reason: DisconnectReason) -> None:
         # A message may be under way on this connection; only after it is it known what there is to undo.
@@ -264,17 +273,17 @@ def _refusal(error: Exception, connection: Connection) -> Reply:
     return refusal(UnavailableError("the server failed to handle this; try again"))
 
 
-def _read(payload: msgspec.Raw, kind: type[M]) -> Message | Request:
-    # What can also be sent over HTTP is read in the same way here.
-    if issubclass(kind, Request) and isinstance(plain := read_plain(payload), dict):
-        return read_object(plain, kind)
-    return decode_json(payload, kind)
+def _reader(kind: type[M]) -> Callable[[msgspec.Raw], Message | Request]:
+    read = reader(kind)
+    if not issubclass(kind, Request):
+        return read
 
+    def read_request(text: msgspec.Raw) -> Message | Request:
+        # What can also be sent over HTTP is read in the same way here.
+        plain = read_plain(text)
+        return read_object(plain, kind) if isinstance(plain, dict) else read(text)
 
-def _single(event: Event) -> msgspec.Raw:
-    if event.arguments > 1:
-        raise InvalidRequestError("an event carries one object, not several arguments")
-    return _NO_ARGUMENT if event.payload is None else event.payload
+    return read_request
 
 
 def _check_open(connection: Connection) -> None:

@@ -13,6 +13,7 @@ What python-socketio takes and this does not, because no client library sends it
 Nothing binary is taken apart: there is no event that could carry it.
 """
 
+import functools
 import re
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -179,8 +180,12 @@ def _reserved(namespace: str, packet_id: int | None, name: str) -> BadEvent:
     return BadEvent(namespace, packet_id, f"the event name {name!r} is reserved")
 
 
-def _head(kind: str, namespace: str) -> str:
-    return f"{_MESSAGE}{kind}" if namespace == _ROOT else f"{_MESSAGE}{kind}{namespace},"
+def _head(kind: str, namespace: str) -> bytes:
+    return (f"{_MESSAGE}{kind}" if namespace == _ROOT else f"{_MESSAGE}{kind}{namespace},").encode()
+
+
+_known_head = functools.lru_cache(maxsize=64)(_head)
+"""For the namespaces that there are; any other name is the client's."""
 
 
 def open_packet(sid: str, *, ping_interval_ms: int, ping_timeout_ms: int, max_payload: int) -> bytes:
@@ -204,17 +209,17 @@ def open_packet(sid: str, *, ping_interval_ms: int, ping_timeout_ms: int, max_pa
 
 def connect_packet(namespace: str, sid: str) -> bytes:
     """Write that a client is in a namespace, and under which id."""
-    return _head(_CONNECT, namespace).encode() + msgspec.json.encode({"sid": sid})
+    return _known_head(_CONNECT, namespace) + msgspec.json.encode({"sid": sid})
 
 
 def connect_error_packet(namespace: str, refusal: bytes) -> bytes:
     """Write that a client is not let into a namespace; `refusal` is JSON."""
-    return _head(_CONNECT_ERROR, namespace).encode() + refusal
+    return _head(_CONNECT_ERROR, namespace) + refusal
 
 
 def disconnect_packet(namespace: str) -> bytes:
     """Write that a client is no longer in a namespace."""
-    return _head(_DISCONNECT, namespace).encode()
+    return _known_head(_DISCONNECT, namespace)
 
 
 def event_packet(namespace: str, name: str, payload: bytes) -> bytes:
@@ -225,9 +230,9 @@ def event_packet(namespace: str, name: str, payload: bytes) -> bytes:
         name: A name that stands in JSON as it is.
         payload: Its one argument, as JSON.
     """
-    return b'%b["%b",%b]' % (_head(_EVENT, namespace).encode(), name.encode(), payload)
+    return b'%b["%b",%b]' % (_known_head(_EVENT, namespace), name.encode(), payload)
 
 
 def ack_packet(namespace: str, packet_id: int, payload: bytes) -> bytes:
     """Write the answer to an event; `payload` is its one argument, as JSON."""
-    return b"%b%d[%b]" % (_head(_ACK, namespace).encode(), packet_id, payload)
+    return b"%b%d[%b]" % (_known_head(_ACK, namespace), packet_id, payload)
