@@ -276,7 +276,8 @@ PLANTS: Mapping[str, Plant] = {
     "forgotten-document": Plant(
         "documents that could not be written count as written",
         [(Projector, "flush", _flush_once)],
-        frozenset({Invariant.DOCUMENTS}),
+        # Deadlines that nobody has in memory are found by the documents.
+        frozenset({Invariant.DOCUMENTS, Invariant.DEADLINES}),
     ),
 }
 """The defects, by name."""
