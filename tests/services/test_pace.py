@@ -1,4 +1,4 @@
-"""How long commands gather before a flush: only where many wait for a slow database."""
+"""How long commands gather before a flush: where many wait for a slow database, or a fast one is asked all the time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,13 +23,17 @@ LONG, MANY, ROOMS = 0.04, 200, 20
         pytest.param(LONG, MANY, LONG * 1.01, 0.0, id="nobody has come meanwhile: no need to wait"),
         pytest.param(LONG, 40, 0.0, 0.0, id="a long flush for few"),
         pytest.param(0.004, MANY, 0.0, 0.0, id="a short flush"),
+        pytest.param(0.0005, 1, 0.0, 0.0015, id="a very short flush: the next one begins two milliseconds after it"),
+        pytest.param(0.0005, 1, 0.001, 0.0005, id="a part of that has passed"),
+        pytest.param(0.0005, 1, 0.0015, 0.0, id="all of it has passed: who writes now and then never waits"),
+        pytest.param(0.0, 1, 0.0, 0.0, id="a database that takes no time"),
     ],
 )
 def test_the_window(lasted: float, commands: int, since: float, window: float) -> None:
     pace = Pace()
     assert pace.window(7.0) == 0.0
     pace.note(began=7.0, ended=7.0 + lasted, commands=commands)
-    assert pace.window(7.0 + lasted + since) == pytest.approx(window)
+    assert pace.window(7.0 + lasted + since) == pytest.approx(window, abs=1e-9)
 
 
 async def test_who_comes_back_right_after_a_long_flush_shares_the_next_one(
