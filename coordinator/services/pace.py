@@ -13,7 +13,7 @@ same work as for the half.
 
 from dataclasses import dataclass
 
-_APART_SECONDS = 0.002
+_APART_SECONDS = 0.003
 """How far apart flushes begin. Nobody who has not written within this time waits for it."""
 _LONG_SECONDS = 0.016
 _MANY_COMMANDS = 64
