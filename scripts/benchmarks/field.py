@@ -26,6 +26,8 @@ from scripts.benchmarks.sessions import Company, name_sessions, offer, write_cli
 STAND_IN_MICROSECONDS = 300
 GENERATOR_LIMIT = 0.7
 """Share of its core above which the generator may be what is measured."""
+FOREIGN_LIMIT = 0.2
+"""Share of one core that others may use before a figure is doubtful."""
 CONNECT_WINDOW = 64
 _LIFETIME_SECONDS = 2 * 3600
 _PORT = re.compile(r"mongodb://127\.0\.0\.1:(\d+)/")
@@ -76,6 +78,8 @@ class Run:
         secret: What tokens are signed with.
         problems: What a reader must know of: violations, a busy generator.
         prefix: What our server is started with in place of Python; for a profiler.
+        disturbed: How many of the measurements so far others disturbed.
+        measurements: How many there were.
     """
 
     cores: Cores
@@ -85,6 +89,8 @@ class Run:
     secret: str
     problems: list[str] = field(default_factory=list)
     prefix: Sequence[str] = ()
+    disturbed: int = 0
+    measurements: int = 0
     _count: int = 0
 
     def fresh_name(self) -> str:
@@ -200,6 +206,8 @@ class Run:
         if grave:
             said = ", ".join(f"{count} {fault}" for fault, count in grave.items())
             self.problems.append(f"{what}, {name}: {said}")
+        self.disturbed += figure.shares.get("foreign", 0.0) > FOREIGN_LIMIT
+        self.measurements += 1
         share = figure.result["cpu_seconds"] / max(figure.result["wall_seconds"], 1e-9)
         if share > GENERATOR_LIMIT and not what.startswith("connect"):
             self.problems.append(

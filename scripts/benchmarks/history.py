@@ -32,7 +32,7 @@ from scripts.benchmarks.setups import LATENCY_RATE, Measured, Size
 
 _LASTS = timedelta(hours=6)
 _ROOMS_PER_WRITE = 10
-_WINDOW = 2
+_WINDOW = 1
 """How many join at once: the first of a room lets its whole journal be read, which takes a while."""
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from coordinator.telemetry import configure_logging
 from scripts.benchmarks import profiling, report, setups
 from scripts.benchmarks.contenders import LABELS, PYTHON
-from scripts.benchmarks.field import Run, bench_run
+from scripts.benchmarks.field import FOREIGN_LIMIT, Run, bench_run
 from scripts.benchmarks.history import Past, history
 from scripts.benchmarks.machine import BUILD, BenchError, raise_file_limit
 from scripts.benchmarks.report import Outcome, Taken
@@ -99,6 +99,11 @@ async def _bench(plan: Plan, folder: Path, *, profile: bool) -> Outcome:
             await _take_turns(run, plan, outcome)
             if any(row.setup == "history" for row in plan.rows):
                 await _take_history(run, plan, outcome)
+        if run.disturbed:
+            run.problems.append(
+                f"in {run.disturbed} of {run.measurements} measurements others used more than {FOREIGN_LIMIT:.0%} of a "
+                "core: the figures, and the ratios where it was uneven, are doubtful"
+            )
         outcome.problems = list(dict.fromkeys(run.problems))
     return outcome
 

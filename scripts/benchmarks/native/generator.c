@@ -1,6 +1,6 @@
 /* A load generator for Socket.IO rooms, light enough not to be what is measured.
  *
- * usage: generator CLIENTS [LIFETIME_SECONDS]
+ * usage: generator CLIENTS [LIFETIME_SECONDS [PATIENCE_SECONDS]]
  *
  * CLIENTS is a text file, one client a line, fields separated by tabs:
  *
@@ -39,7 +39,8 @@
 #include "wire.h"
 
 enum { CLIENTS_MAX = 20000, SEATS_MAX = 64, ROOMS_MAX = 20000, RING = 256, RECEIVED = 256 * 1024 };
-static const int64_t SECOND = 1000000000, TICK_MS = 10, PATIENCE = 20 * (int64_t)1000000000;
+static const int64_t SECOND = 1000000000, TICK_MS = 10;
+static int64_t patience = 20 * (int64_t)1000000000; /* for answers and events after a load has ended */
 
 enum state { WAITING, UPGRADING, OPENING, ENTERING, JOINING, READY, GONE };
 
@@ -368,13 +369,14 @@ static void receive(struct client *c, int64_t now) {
 
 int main(int argc, char **argv) {
     if (argc < 2 || !strcmp(argv[1], "--help")) {
-        puts("usage: generator CLIENTS [LIFETIME_SECONDS]\n"
+        puts("usage: generator CLIENTS [LIFETIME_SECONDS [PATIENCE_SECONDS]]\n"
              "CLIENTS: port, namespace, role, room, seat, session, token, separated by tabs, one client a line.\n"
              "Commands on standard input: connect COUNT WINDOW, closed WARM SECONDS, open WARM SECONDS RATE, idle SECONDS.");
         return argc < 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm((unsigned)(argc > 2 ? atoi(argv[2]) : 3600));
+    if (argc > 3) patience = atoi(argv[3]) * SECOND;
     read_clients(argv[1]);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);

@@ -120,7 +120,7 @@ static void go_on_connecting(int64_t now) {
     }
     if (!run.joining) {
         run.finished = now;
-        run.was = CONNECT, run.mode = DRAIN, run.drain_until = now + PATIENCE;
+        run.was = CONNECT, run.mode = DRAIN, run.drain_until = now + patience;
     }
 }
 
@@ -136,7 +136,7 @@ static void go_on_sending(int64_t now) {
         }
     }
     if (now >= run.end) {
-        run.was = OPEN, run.mode = DRAIN, run.finished = now, run.drain_until = now + PATIENCE;
+        run.was = OPEN, run.mode = DRAIN, run.finished = now, run.drain_until = now + patience;
         return;
     }
     struct itimerspec next = {.it_value = {due / SECOND, due % SECOND}};
@@ -167,9 +167,9 @@ static void go_on(int64_t now) {
     } else if (run.mode == OPEN) {
         go_on_sending(now);
     } else if (run.mode == CLOSED && now >= run.end) {
-        run.was = CLOSED, run.mode = DRAIN, run.drain_until = now + PATIENCE;
+        run.was = CLOSED, run.mode = DRAIN, run.drain_until = now + patience;
     } else if (run.mode == IDLE && now >= run.end) {
-        run.was = IDLE, run.mode = DRAIN, run.drain_until = now + PATIENCE;
+        run.was = IDLE, run.mode = DRAIN, run.drain_until = now + patience;
     } else if (run.mode == DRAIN) {
         if (now > run.drain_until) {
             give_up();
