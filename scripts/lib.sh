@@ -19,7 +19,7 @@ SYSTEM_PARTS=(
   "cc gcc libc6-dev"
   "taskset util-linux"
 )
-TEST_PARTS=(node npm curl redis-server nginx)
+TEST_PARTS=(node npm curl redis-server nginx cc)
 MIN_NODE=18
 
 say() { printf '%s\n' "$*" >&2; }

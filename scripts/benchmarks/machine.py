@@ -85,6 +85,8 @@ class Process:
     ) -> "Process":
         """Start a command; what it writes to standard error is shown."""
         pinned = [] if core is None else ["taskset", "-c", str(core)]
+        if shutil.which("setpriv") is not None:  # nothing is to be left when we are killed
+            pinned += ["setpriv", "--pdeathsig", "TERM"]
         process = await asyncio.create_subprocess_exec(
             *pinned,
             *command,

@@ -73,8 +73,9 @@ async def serve(company: Company) -> None:
         await bookings.add(registration)
     coordinator = Coordinator(ports, settings)
     async with running(coordinator) as address:
-        await coordinator.openings.open_due()
-        opened = {slot.id: slot.session_id for slot in await catalog.slots({slot.id for slot in slots})}
+        wanted = {slot.id for slot in slots}
+        while not all((opened := {slot.id: slot.session_id for slot in await catalog.slots(wanted)}).values()):
+            await coordinator.openings.open_due()
         journal.forgets = True
         print(json.dumps([opened[slot.id] for slot in slots]))
         print(f"ready at {address}/ ", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.adapters.mongo.catalog import MongoCatalog
-from coordinator.adapters.mongo.client import connect
+from coordinator.adapters.mongo.client import Database, connect
 from coordinator.adapters.mongo.documents import registration_document, slot_document
 from coordinator.adapters.mongo.ids import ObjectIds
 from coordinator.adapters.mongo.projections import MongoProjections
@@ -24,6 +24,8 @@ from coordinator.domain.model import Language, Level, Registration, Registration
 _TOKEN_SECONDS = 24 * 3600
 _PATIENCE_SECONDS = 120
 _AT_ONCE = 500
+_ROOMS_AT_ONCE = 100
+"""Rooms offered at the same time: what the coordinator asks about them has to be answered within its patience."""
 DURATION_MINUTES = 45
 
 
@@ -93,18 +95,26 @@ async def offer(url: str, database_name: str, company: Company) -> list[str]:
         documents = [registration_document(registration) for registration in registrations]
         for start in range(0, len(documents), _AT_ONCE):
             await database.registrations.insert_many(documents[start : start + _AT_ONCE], ordered=False)
-        await database.timeslots.insert_many([slot_document(slot) for slot in slots], ordered=False)
-        catalog, projections = MongoCatalog(database), MongoProjections(database)
-        wanted = {slot.id for slot in slots}
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            while True:
-                found = {slot.id: slot.session_id for slot in await catalog.slots(wanted)}
-                sessions = [session for slot in slots if (session := found.get(slot.id)) is not None]
-                if len(sessions) == len(slots) and len(await projections.seqs(set(sessions))) == len(slots):
-                    return [str(session) for session in sessions]
-                await asyncio.sleep(0.1)
+        sessions: list[str] = []
+        for start in range(0, len(slots), _ROOMS_AT_ONCE):
+            sessions += await _opened(database, slots[start : start + _ROOMS_AT_ONCE])
+        return sessions
     finally:
         await database.close()
+
+
+async def _opened(database: Database, slots: Sequence[TimeSlot]) -> list[str]:
+    """Put in slots; return their sessions once they are open."""
+    await database.timeslots.insert_many([slot_document(slot) for slot in slots], ordered=False)
+    catalog, projections = MongoCatalog(database), MongoProjections(database)
+    wanted = {slot.id for slot in slots}
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while True:
+            found = {slot.id: slot.session_id for slot in await catalog.slots(wanted)}
+            sessions = [session for slot in slots if (session := found.get(slot.id)) is not None]
+            if len(sessions) == len(slots) and len(await projections.seqs(set(sessions))) == len(slots):
+                return [str(session) for session in sessions]
+            await asyncio.sleep(0.1)
 
 
 def name_sessions(company: Company) -> list[str]:

@@ -7,6 +7,7 @@ README.md says how each row is measured and what it does not say.
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -70,6 +71,7 @@ async def _take_turns(run: Run, plan: Plan, outcome: Outcome) -> None:
                     measured = await setups.BY_NAME[setup](run, plan.size, contender, plan.wanted(setup, contender))
                 except (BenchError, TimeoutError, psutil.Error) as error:
                     run.problems.append(f"{setup}, {contender}: not measured: {error or type(error).__name__}")
+                    print(run.problems[-1], file=sys.stderr, flush=True)
                     continue
                 seconds = time.perf_counter() - start
                 outcome.taken.append(Taken(number, setup, contender, measured, seconds))
@@ -91,6 +93,9 @@ async def _take_history(run: Run, plan: Plan, outcome: Outcome) -> None:
 
 
 async def _bench(plan: Plan, folder: Path, *, profile: bool) -> Outcome:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with bench_run() as run:
         outcome = Outcome(plan.rows, plan.size, plan.past, plan.rounds, run.cores.describe())
         if profile:
