@@ -144,7 +144,7 @@ def _plan(parser: argparse.ArgumentParser) -> tuple[Plan, Path, bool]:
     rows = [row for row in ROWS if row.name in names]
     seconds = options.seconds or (_QUICK_SECONDS if options.quick else _FULL_SECONDS)
     if options.quick:
-        size, past = Size(seconds, idle=1_000, connections=1_000), Past(10, 2_000)
+        size, past = Size(seconds, idle=1_000, connections=2_400), Past(10, 2_000)
     else:
         size, past = Size(seconds), Past(100, 50_000)
     rounds = options.rounds or (1 if options.quick else _FULL_ROUNDS)
