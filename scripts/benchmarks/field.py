@@ -1,13 +1,14 @@
-"""One run of the suite: the database all contenders share, the generator, the stand-in, and measuring with them.
+"""One run of the suite: databases, the stand-in, the generator, and measuring with them.
 
 Owns the order of one measurement: start, fill, warm up, measure, stop. Knows nothing of rows and targets.
 """
 
-import contextlib
+import asyncio
 import json
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,6 @@ from typing import Any
 
 import psutil
 
-from coordinator.adapters.mongo.client import connect
 from coordinator.adapters.mongo.embedded import EmbeddedServer
 from scripts.benchmarks.contenders import OURS, Running, Start, start_contender
 from scripts.benchmarks.machine import BenchError, Cores, Process, compiled, metered, on_core
@@ -55,15 +55,43 @@ class Figure:
     more: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Database:
+    """An embedded database with sync on commit, and nothing in it that is not of one contender."""
+
+    url: str
+    pid: int
+    name: str = "bench"
+
+
 @dataclass
 class Field:
-    """A contender with everyone connected to it."""
+    """A contender that answers, and what it runs on.
+
+    Attributes:
+        running: Where it answers.
+        sessions: What there is to join.
+        database: Its database, if it has one.
+        stand_in: What stands before that, if anything does; it passes everything through until it is told `on`.
+        generator: Who is connected to it, once someone is.
+    """
 
     running: Running
-    generator: Process
-    pids: dict[str, int]
-    joining: dict[str, Any]
-    stand_in: Process | None = None
+    sessions: list[str]
+    database: Database | None
+    stand_in: Process | None
+    generator: Process | None = None
+
+    def pids(self) -> dict[str, int]:
+        """Return the processes whose CPU is of interest."""
+        pids = {"server": self.running.process.pid}
+        if self.database is not None:
+            pids["database"] = self.database.pid
+        if self.stand_in is not None:
+            pids["stand-in"] = self.stand_in.pid
+        if self.generator is not None:
+            pids["generator"] = self.generator.pid
+        return pids
 
 
 @dataclass
@@ -73,8 +101,6 @@ class Run:
     Attributes:
         cores: Who runs where.
         folder: For files of this run.
-        url: The database.
-        database_pid: Its process.
         secret: What tokens are signed with.
         problems: What a reader must know of: violations, a busy generator.
         prefix: What our server is started with in place of Python; for a profiler.
@@ -84,8 +110,6 @@ class Run:
 
     cores: Cores
     folder: Path
-    url: str
-    database_pid: int
     secret: str
     problems: list[str] = field(default_factory=list)
     prefix: Sequence[str] = ()
@@ -93,20 +117,31 @@ class Run:
     measurements: int = 0
     _count: int = 0
 
-    def fresh_name(self) -> str:
-        """Return a name that nothing has had yet, for a database and files."""
+    def fresh_file(self) -> Path:
+        """Return a path at which nothing has been yet."""
         self._count += 1
-        return f"bench_{self._count}"
-
-    async def generator(self, clients: Path) -> Process:
-        """Start a generator."""
-        command = [str(compiled("generator")), str(clients), str(_LIFETIME_SECONDS)]
-        return await Process.start("the generator", command, self.cores.generator)
+        return self.folder / str(self._count)
 
     @asynccontextmanager
-    async def stand_in(self) -> AsyncIterator[tuple[Process, str]]:
-        """Run a stand-in before the database; it passes everything through for now."""
-        match = _PORT.match(self.url)
+    async def database(self) -> AsyncIterator[Database]:
+        """Run an empty database on the server's core.
+
+        Everyone gets a new one: dropping what was written takes longer than a start, and growing would be unfair.
+        """
+        folder = self.fresh_file()
+        embedded = EmbeddedServer(folder)
+        with on_core(self.cores.server):
+            url = await embedded.start()
+        try:
+            yield Database(url, _pid_of(folder))
+        finally:
+            await embedded.stop()
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    @asynccontextmanager
+    async def stand_in(self, database: Database) -> AsyncIterator[tuple[Process, str]]:
+        """Run a stand-in before a database; it passes everything through for now."""
+        match = _PORT.match(database.url)
         assert match is not None
         command = [str(compiled("standin")), match[1], str(STAND_IN_MICROSECONDS)]
         process = await Process.start("the stand-in", command, self.cores.generator)
@@ -117,63 +152,58 @@ class Run:
             await process.stop()
 
     @asynccontextmanager
-    async def contender(
-        self, name: str, company: Company, *, database: bool, url: str | None = None, **more: str
-    ) -> AsyncIterator[tuple[Running, str, list[str]]]:
-        """Run a contender, with sessions to join; gives it, its database's name, and the sessions."""
-        database_name = self.fresh_name()
-        start = Start(
-            self.secret,
-            self.cores.server,
-            (url or self.url) if database else None,
-            database_name,
-            company,
-            self.prefix if name == OURS else (),
-            more,
-        )
+    async def server(self, name: str, start: Start) -> AsyncIterator[Running]:
+        """Run a contender."""
         running = await start_contender(name, start)
         try:
-            if running.sessions:
-                sessions = running.sessions
-            elif name == OURS:
-                sessions = await offer(self.url, database_name, company)
-            else:
-                sessions = name_sessions(company)
-            yield running, database_name, sessions
+            yield running
         finally:
             await running.process.stop(gently=bool(start.prefix))
-            if database:
-                await self.drop(database_name)
 
-    async def drop(self, database_name: str) -> None:
-        """Forget a database."""
-        database = connect(self.url, database_name, timeout_seconds=60)
+    @asynccontextmanager
+    async def generator(self, clients: Path) -> AsyncIterator[Process]:
+        """Run a generator."""
+        command = [str(compiled("generator")), str(clients), str(_LIFETIME_SECONDS)]
+        process = await Process.start("the generator", command, self.cores.generator)
         try:
-            await database.command({"dropDatabase": 1})
+            yield process
         finally:
-            await database.close()
+            await process.stop()
+
+    @asynccontextmanager
+    async def contender(
+        self, name: str, company: Company, *, database: bool, stand_in: bool = False
+    ) -> AsyncIterator[Field]:
+        """Run a contender, with sessions to join and a generator that has yet to connect."""
+        async with AsyncExitStack() as stack:
+            below = await stack.enter_async_context(self.database()) if database else None
+            process, url = None, None if below is None else below.url
+            if stand_in:
+                assert below is not None
+                process, url = await stack.enter_async_context(self.stand_in(below))
+            prefix = self.prefix if name == OURS else ()
+            start = Start(self.secret, self.cores.server, url, below.name if below else "", company, prefix)
+            running = await stack.enter_async_context(self.server(name, start))
+            sessions = running.sessions
+            if not sessions and below is not None and name == OURS:
+                sessions = await offer(below.url, below.name, company)
+            sessions = sessions or name_sessions(company)
+            field_ = Field(running, sessions, below, process)
+            file = write_clients(self.fresh_file(), running.port, sessions, company, self.secret)
+            field_.generator = await stack.enter_async_context(self.generator(file))
+            yield field_
 
     @asynccontextmanager
     async def filled(
         self, name: str, company: Company, *, database: bool = True, stand_in: bool = False
     ) -> AsyncIterator[Field]:
         """Run a contender with everyone joined, and the stand-in answering if there is to be one."""
-        async with AsyncExitStack() as stack:
-            process, url = await stack.enter_async_context(self.stand_in()) if stand_in else (None, None)
-            running, _, sessions = await stack.enter_async_context(
-                self.contender(name, company, database=database, url=url)
-            )
-            file = write_clients(self.folder / self.fresh_name(), running.port, sessions, company, self.secret)
-            generator = await self.generator(file)
-            stack.push_async_callback(generator.stop)
-            joining = await self.joined(name, generator, company)
-            pids = {"server": running.process.pid, "generator": generator.pid}
-            if database:
-                pids["database"] = self.database_pid
-            if process is not None:
-                pids["stand-in"] = process.pid
-                await process.ask("on")
-            yield Field(running, generator, pids, joining, process)
+        async with self.contender(name, company, database=database, stand_in=stand_in) as field_:
+            assert field_.generator is not None
+            await self.joined(name, field_.generator, company)
+            if field_.stand_in is not None:
+                await field_.stand_in.ask("on")
+            yield field_
 
     async def joined(
         self, name: str, generator: Process, company: Company, window: int = CONNECT_WINDOW
@@ -191,9 +221,10 @@ class Run:
     async def measured(self, name: str, field_: Field, load: str, *, what: str, warms_up: bool = True) -> Figure:
         """Let the generator warm up and measure one load, and look at what it complains of."""
         generator = field_.generator
+        assert generator is not None
         if warms_up:
             await generator.ask(load, 700)
-        with metered(field_.pids) as usage:
+        with metered(field_.pids()) as usage:
             result = json.loads(await generator.line(700)) if warms_up else await generator.ask(load, 700)
         shares = {**usage.shares, **({} if usage.foreign is None else {"foreign": usage.foreign})}
         figure = Figure(result, usage.seconds, shares, usage.elapsed)
@@ -218,25 +249,17 @@ class Run:
 
 @asynccontextmanager
 async def bench_run() -> AsyncIterator[Run]:
-    """Start what all measurements share: the embedded database with sync on commit, on the server's core."""
+    """Prepare what all measurements share; we ourselves stay away from the server's core."""
     cores = Cores.of_this_machine()
     with tempfile.TemporaryDirectory(prefix="coordinator-bench-") as name:
-        folder = Path(name)
-        embedded = EmbeddedServer(folder)
-        with on_core(cores.server):
-            url = await embedded.start()
-        try:
-            with contextlib.suppress(AttributeError):  # there are systems on which nothing can be pinned
-                if cores.generator is not None:
-                    os.sched_setaffinity(0, {cores.generator})
-            yield Run(cores, folder, url, _database_pid(), secrets.token_urlsafe(48))
-        finally:
-            await embedded.stop()
+        if cores.generator is not None:
+            os.sched_setaffinity(0, {cores.generator})
+        yield Run(cores, Path(name), secrets.token_urlsafe(48))
 
 
-def _database_pid() -> int:
+def _pid_of(folder: Path) -> int:
     for child in psutil.Process().children(recursive=True):
-        if "secantus" in " ".join(child.cmdline()):
+        if any(str(folder) in argument for argument in child.cmdline()):
             return child.pid
     raise BenchError("the database's process was not found")
 

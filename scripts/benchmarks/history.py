@@ -1,8 +1,8 @@
 """What an event costs as history grows: rooms whose journals are long beside rooms whose are short, in turns.
 
 The histories are written by the project's own rules and sealed by its own ledger, so the hash chain is right. Two
-servers run on databases of their own, one beside the other, and only one of them has something to do at a time: what
-else the machine does meets both alike.
+servers with a database each run beside each other, and only one of them has something to do at a time: what else the
+machine does meets both alike.
 """
 
 import itertools
@@ -24,8 +24,8 @@ from coordinator.domain.ids import CommitId, ConnectionId, SessionId, SlotId, Us
 from coordinator.domain.ledger import GENESIS, MAX_COMMIT_EVENTS, Commit, seal
 from coordinator.domain.model import Language, Level
 from coordinator.domain.state import SessionState
-from scripts.benchmarks.contenders import LABELS, OURS, Start, start_contender
-from scripts.benchmarks.field import Field, Run
+from scripts.benchmarks.contenders import LABELS, OURS, Start
+from scripts.benchmarks.field import Database, Field, Run
 from scripts.benchmarks.rows import FRESH
 from scripts.benchmarks.sessions import Company, write_clients
 from scripts.benchmarks.setups import LATENCY_RATE, Measured, Size
@@ -108,9 +108,9 @@ class Writer:
         return commit
 
 
-async def write_past(run: Run, database_name: str, past: Past, company: Company) -> list[str]:
+async def write_past(below: Database, past: Past, company: Company) -> list[str]:
     """Write the journals; return the sessions."""
-    database = connect(run.url, database_name, timeout_seconds=60)
+    database = connect(below.url, below.name, timeout_seconds=60)
     try:
         await prepare(database)
         journal, ids, now = MongoJournal(database), ObjectIds(), SystemClock().now()
@@ -128,29 +128,26 @@ async def write_past(run: Run, database_name: str, past: Past, company: Company)
 async def _inhabited(run: Run, past: Past) -> AsyncIterator[Field]:
     """Run a server on rooms with a past, with two participants in each."""
     company = Company(past.rooms, 2)
-    database_name = run.fresh_name()
-    sessions = await write_past(run, database_name, past, company)
     settings = {"COORDINATOR_SESSION__REQUIRE_REGISTRATION": "false"}
-    start = Start(run.secret, run.cores.server, run.url, database_name, company, (), settings)
     async with AsyncExitStack() as stack:
-        running = await start_contender(OURS, start)
-        stack.push_async_callback(running.process.stop)
-        file = write_clients(run.folder / run.fresh_name(), running.port, sessions, company, run.secret)
-        generator = await run.generator(file)
-        stack.push_async_callback(generator.stop)
-        joining = await run.joined(LABELS[OURS], generator, company, _WINDOW)
-        pids = {"server": running.process.pid, "database": run.database_pid, "generator": generator.pid}
-        yield Field(running, generator, pids, joining)
-    await run.drop(database_name)
+        below = await stack.enter_async_context(run.database())
+        sessions = await write_past(below, past, company)
+        start = Start(run.secret, run.cores.server, below.url, below.name, company, (), settings)
+        running = await stack.enter_async_context(run.server(OURS, start))
+        file = write_clients(run.fresh_file(), running.port, sessions, company, run.secret)
+        generator = await stack.enter_async_context(run.generator(file))
+        await run.joined(LABELS[OURS], generator, company, _WINDOW)
+        yield Field(running, sessions, below, None, generator)
 
 
 async def history(run: Run, size: Size, past: Past, rounds: int) -> list[dict[str, Measured]]:
     """Measure both in turns; returns what each gave, round by round."""
     measured: list[dict[str, Measured]] = []
     async with _inhabited(run, Past(past.rooms, 0)) as fresh, _inhabited(run, past) as old:
-        for _ in range(rounds):
+        for number in range(rounds):
             one_round: dict[str, Measured] = {}
-            for name, field in ((OURS, old), (FRESH, fresh)):
+            turns = [(OURS, old), (FRESH, fresh)]
+            for name, field in turns[:: -1 if number % 2 else 1]:  # so that what drifts meets both alike
                 load = f"open {size.warm_up} {size.seconds} {LATENCY_RATE}"
                 figure = await run.measured(OURS, field, load, what=f"history, {name}")
                 values = {"history": figure.result["ack_ms"].get("p50", float("nan"))}

@@ -117,7 +117,7 @@ async def _sampled(spy: str, run: Run, size: Size, field: Field, output: Path) -
 
 async def _one(run: Run, size: Size, title: str, spy: str | None) -> list[str]:
     company, kind = Company(size.rooms, SEATS), _LOADS[title]
-    output = run.folder / run.fresh_name()
+    output = run.fresh_file()
     reason: str | None = "py-spy is not installed"
     if spy is not None:
         async with run.filled(OURS, company, **kind) as field:

@@ -7,7 +7,6 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from scripts.benchmarks.contenders import OURS
 from scripts.benchmarks.field import CONNECT_WINDOW, Field, Figure, Run, percentiles
@@ -114,19 +113,14 @@ async def observers(run: Run, size: Size, name: str, _: Collection[str]) -> Meas
 
 
 async def connections(run: Run, size: Size, name: str, _: Collection[str]) -> Measured:
-    """Measure how fast clients connect, are checked and join, without database; a few come first, to warm up."""
+    """Measure how fast clients connect, are checked and join, without database; a third come first, to warm up."""
     company = Company(size.connections // SEATS, SEATS)
-    async with run.contender(name, company, database=False) as (running, _name, sessions):
-        file = write_clients(run.folder / run.fresh_name(), running.port, sessions, company, run.secret)
-        generator = await run.generator(file)
-        try:
-            field = Field(running, generator, {"server": running.process.pid, "generator": generator.pid}, {})
-            few = company.clients // 3  # it takes so many until V8 has compiled what matters
-            await generator.ask(f"connect {few} {CONNECT_WINDOW}", 400)
-            load = f"connect {company.clients - few} {CONNECT_WINDOW}"
-            figure = await run.measured(name, field, load, what="connections", warms_up=False)
-        finally:
-            await generator.stop()
+    async with run.contender(name, company, database=False) as field:
+        assert field.generator is not None
+        first = company.clients // 3  # it takes so many until V8 has compiled what matters
+        await field.generator.ask(f"connect {first} {CONNECT_WINDOW}", 400)
+        load = f"connect {company.clients - first} {CONNECT_WINDOW}"
+        figure = await run.measured(name, field, load, what="connections", warms_up=False)
     return Measured({"connections": figure.result["per_second"]}, {"connections": figure})
 
 
@@ -136,34 +130,20 @@ async def memory(run: Run, size: Size, name: str, _: Collection[str]) -> Measure
     Ours runs on the embedded database, because without one the journal would be in the server's memory; peers keep
     nothing, and run without. A few rooms come first, so that what is loaded and allocated once does not count.
     """
-    database = name == OURS
     few, many = Company(25, SEATS), Company(size.idle // SEATS, SEATS, first=25)
-    async with run.contender(name, few, database=database) as (running, database_name, sessions):
-        file = write_clients(run.folder / run.fresh_name(), running.port, sessions, few, run.secret)
-        first = await run.generator(file)
-        try:
-            await run.joined(name, first, few)
-            await asyncio.sleep(_QUIET_SECONDS)
-            before = running.process.resident_bytes()
-            more_sessions = await offer(run.url, database_name, many) if database else name_sessions(many)
-            after = await _fill(run, name, running.port, many, more_sessions, running.process.resident_bytes)
-        finally:
-            await first.stop()
+    async with run.filled(name, few, database=name == OURS) as field:
+        await asyncio.sleep(_QUIET_SECONDS)
+        server, below = field.running.process, field.database
+        before = server.resident_bytes()
+        sessions = name_sessions(many) if below is None else await offer(below.url, below.name, many)
+        file = write_clients(run.fresh_file(), field.running.port, sessions, many, run.secret)
+        async with run.generator(file) as generator:
+            await run.joined(name, generator, many)
+            await generator.ask(f"idle {_QUIET_SECONDS}")
+            after = server.resident_bytes()
     each = (after - before) / many.clients
     more = {"before": before, "after": after, "connections": many.clients}
     return Measured({"memory": each / 1024}, {"memory": Figure({}, {}, {}, 0.0, more)})
-
-
-async def _fill(run: Run, name: str, port: int, company: Company, sessions: list[str], look: Callable[[], int]) -> int:
-    """Let everyone join, and look when it has become quiet."""
-    file: Path = write_clients(run.folder / run.fresh_name(), port, sessions, company, run.secret)
-    generator = await run.generator(file)
-    try:
-        await run.joined(name, generator, company)
-        await generator.ask(f"idle {_QUIET_SECONDS}")
-        return look()
-    finally:
-        await generator.stop()
 
 
 BY_NAME: dict[str, Setup] = {

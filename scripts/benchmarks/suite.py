@@ -159,8 +159,11 @@ def main() -> None:
     raise_file_limit()
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(_bench(plan, folder, profile=profile))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            outcome = runner.run(_bench(plan, folder, profile=profile))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit("stopped; nothing was written")
     console = Console(width=150)
     if profile:
         console.print((folder / profiling.REPORT).read_text(encoding="utf-8"), markup=False, highlight=False)

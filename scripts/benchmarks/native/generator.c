@@ -410,7 +410,7 @@ int main(int argc, char **argv) {
             }
         }
         go_on(now_ns());
-        /* Under a closed loop what comes is gathered for a moment: reading every frame by itself is dear. */
-        if (run.mode == CLOSED && count < FEW) nanosleep(&gathering, NULL);
+        /* In a closed loop of many what comes is gathered for a moment: reading every frame by itself is dear. */
+        if (run.mode == CLOSED && count < FEW && run.in_flight > FEW) nanosleep(&gathering, NULL);
     }
 }
