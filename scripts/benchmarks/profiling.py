@@ -10,9 +10,11 @@ import pstats
 import re
 import shutil
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
+
+import psutil
 
 from scripts.benchmarks.contenders import OURS
 from scripts.benchmarks.field import Field, Run
@@ -50,24 +52,26 @@ def _table(title: str, counts: Counter[str], total: float) -> str:
     return "\n".join([f"| {title} | where |", "| --- | --- |", *lines])
 
 
-def _read_stacks(lines: Iterable[str]) -> list[str]:
-    """Turn py-spy's stacks, `frame;frame;… count`, into tables of the main thread's time."""
+def _read_stacks(path: Path) -> list[str]:
+    """Turn py-spy's stacks, `thread;frame;frame;… count`, into tables of the event loop's thread.
+
+    Of the driver's threads py-spy cannot tell those that work from those that wait.
+    """
     own_by_module: Counter[str] = Counter()
     own: Counter[str] = Counter()
     with_callees: Counter[str] = Counter()
-    total = 0
-    for line in lines:
+    for line in path.read_text(encoding="utf-8").splitlines():
         stack, _, number = line.rstrip().rpartition(" ")
-        frames = []
-        for frame in stack.split(";"):
-            match = _FRAME.match(frame)
-            frames.append((_module(match[2]), match[1]) if match else ("?", frame))
+        thread, *texts = stack.split(";")
+        frames = [_frame(text) for text in texts] or [("?", "?")]
         count = int(number)
-        total += count
+        if not thread.endswith("MainThread"):
+            continue
         own_by_module[frames[-1][0]] += count
         own[" · ".join(frames[-1])] += count
-        for frame_ in set(frames):
-            with_callees[" · ".join(frame_)] += count
+        for frame in set(frames):
+            with_callees[" · ".join(frame)] += count
+    total = sum(own.values())
     if not total:
         return ["no samples"]
     return [
@@ -75,6 +79,11 @@ def _read_stacks(lines: Iterable[str]) -> list[str]:
         _table("own time by function", own, total),
         _table("with what it calls", with_callees, total),
     ]
+
+
+def _frame(text: str) -> tuple[str, str]:
+    match = _FRAME.match(text)
+    return (_module(match[2]), match[1]) if match else ("?", text)
 
 
 def _read_calls(path: Path) -> list[str]:
@@ -95,36 +104,51 @@ def _read_calls(path: Path) -> list[str]:
     ]
 
 
-async def _sampled(spy: str, run: Run, size: Size, field: Field, output: Path) -> str | None:
-    """Sample a saturated server; return why that was not possible."""
+def _thread_seconds(pid: int) -> tuple[float, float]:
+    """Return the CPU seconds of the first thread, which is the event loop's, and of all others."""
+    spent = {thread.id: thread.user_time + thread.system_time for thread in psutil.Process(pid).threads()}
+    loop = spent.pop(pid, 0.0)
+    return loop, sum(spent.values())
+
+
+async def _sampled(spy: str, run: Run, size: Size, field: Field, output: Path) -> list[str]:
+    """Sample a saturated server; return what is to be said of it.
+
+    Raises:
+        BenchError: py-spy could not.
+    """
+    pid = field.running.process.pid
     load = asyncio.create_task(
         run.measured(OURS, field, f"closed {size.warm_up} {size.seconds + 2}", what="profiled, saturated")
     )
     await asyncio.sleep(size.warm_up)
-    command = [spy, "record", "--pid", str(field.running.process.pid), "--duration", str(max(1, round(size.seconds)))]
-    command += ["--rate", str(_RATE), "--format", "raw", "--output", str(output), "--nonblocking"]
+    before, start = _thread_seconds(pid), time.perf_counter()
+    command = [spy, "record", "--pid", str(pid), "--duration", str(max(1, round(size.seconds)))]
+    command += ["--rate", str(_RATE), "--format", "raw", "--output", str(output), "--threads"]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     _, said = await process.communicate()
+    elapsed, after = time.perf_counter() - start, _thread_seconds(pid)
     figure = await load
-    rate = f"{figure.result['per_second']:.0f} transitions/s while it was watched"
     if process.returncode:
-        return said.decode(errors="replace").strip() or "py-spy failed"
-    print(rate, file=sys.stderr)
-    return None
+        raise BenchError(said.decode(errors="replace").strip() or "py-spy failed")
+    loop, others = ((now - then) / elapsed for now, then in zip(after, before, strict=True))
+    rate = figure.result["per_second"]
+    cpu = f"the event loop's thread {loop:.0%}, all others {others:.0%} of a core"
+    return [f"{rate:.0f} transitions/s while it was watched; CPU: {cpu}.", *_read_stacks(output)]
 
 
 async def _one(run: Run, size: Size, title: str, spy: str | None) -> list[str]:
     company, kind = Company(size.rooms, SEATS), _LOADS[title]
-    output = run.fresh_file()
-    reason: str | None = "py-spy is not installed"
+    reason = "py-spy is not installed"
     if spy is not None:
         async with run.filled(OURS, company, **kind) as field:
-            reason = await _sampled(spy, run, size, field, output)
-        if reason is None:
-            with output.open(encoding="utf-8") as lines:
-                return [f"## {title}: sampled by py-spy", *_read_stacks(lines)]
+            try:
+                return [f"## {title}: sampled by py-spy", *await _sampled(spy, run, size, field, run.fresh_file())]
+            except BenchError as error:
+                reason = str(error)
+    output = run.fresh_file()
     run.prefix = [sys.executable, "-m", "cProfile", "-o", str(output)]
     try:
         async with run.filled(OURS, company, **kind) as field:
@@ -137,7 +161,10 @@ async def _one(run: Run, size: Size, title: str, spy: str | None) -> list[str]:
 
 async def profile(run: Run, size: Size, folder: Path) -> None:
     """Profile every kind of database, and write the report."""
-    parts = ["# Where the time of the saturated server goes", f"{size.rooms} rooms of {SEATS}, closed loop."]
+    parts = [
+        "# Where the time of the saturated server goes",
+        f"{size.rooms} rooms of {SEATS}, closed loop; the tables are of the event loop's thread.",
+    ]
     spy = _spy()
     for title in _LOADS:
         with contextlib.suppress(BenchError):
