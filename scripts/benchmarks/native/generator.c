@@ -38,7 +38,7 @@
 #include "samples.h"
 #include "wire.h"
 
-enum { CLIENTS_MAX = 20000, SEATS_MAX = 64, ROOMS_MAX = 20000, RING = 256, RECEIVED = 256 * 1024, FEW = 64, GATHERING_NS = 50000 };
+enum { CLIENTS_MAX = 20000, SEATS_MAX = 64, ROOMS_MAX = 20000, RING = 256, RECEIVED = 256 * 1024, MANY = 64, GATHERING_NS = 100000 };
 static const int64_t SECOND = 1000000000, TICK_MS = 10;
 static int64_t patience = 20 * (int64_t)1000000000; /* for answers and events after a load has ended */
 
@@ -411,6 +411,6 @@ int main(int argc, char **argv) {
         }
         go_on(now_ns());
         /* In a closed loop of many what comes is gathered for a moment: reading every frame by itself is dear. */
-        if (run.mode == CLOSED && count < FEW && run.in_flight > FEW) nanosleep(&gathering, NULL);
+        if (run.mode == CLOSED && count < 2 * MANY && run.in_flight > MANY) nanosleep(&gathering, NULL);
     }
 }
