@@ -7,15 +7,19 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="$ROOT/.venv"
 NODE_TESTS="$ROOT/tests/transports/node"
+NODE_PEERS="$ROOT/scripts/benchmarks/peers/node"
 
-# The parts that the tests need from outside Python, one a line: the command and the Debian package that brings it.
+# The parts needed from outside Python, one a line: the command and the Debian packages that bring it.
 SYSTEM_PARTS=(
   "node nodejs"
   "npm npm"
   "curl curl"
   "redis-server redis-server"
   "nginx nginx-light"
+  "cc gcc libc6-dev"
+  "taskset util-linux"
 )
+TEST_PARTS=(node npm curl redis-server nginx cc)
 MIN_NODE=18
 
 say() { printf '%s\n' "$*" >&2; }
@@ -92,7 +96,7 @@ venv_works() {
 # ensure_venv EXTRA...: makes .venv if needed and installs the project with these extras, unless this very
 # pyproject.toml was installed with at least them before.
 ensure_venv() {
-  local stamp="$VENV/.installed" sum wanted extra missing=""
+  local stamp="$VENV/.installed" sum wanted extra installed missing=""
   if ! venv_works; then
     choose_python
     say "Making .venv with $("$PYTHON" --version)"
@@ -106,35 +110,46 @@ ensure_venv() {
     grep -qsxF "$sum $extra" "$stamp" || missing="yes"
   done
   [ -n "$missing" ] || return 0
+  # What was installed before under the same pyproject.toml stays.
+  installed="$(grep -sF "$sum " "$stamp" || true)"
   wanted="$(IFS=,; printf '%s' "$*")"
   say "Installing the project and what it needs ($wanted)"
   rm -f "$stamp"
   quietly "$VENV/bin/python" -m pip install --disable-pip-version-check -q -e "${ROOT}[$wanted]" ||
     die "The project could not be installed."
   # Last, so that an installation that was cut short is made again.
-  printf '%s\n' "${@/#/$sum }" >"$stamp"
+  printf '%s\n' ${installed:+"$installed"} "${@/#/$sum }" >"$stamp"
 }
 
-# Installs the system parts that are missing.
+# ensure_system_parts COMMAND...: installs those of the parts that are missing.
 ensure_system_parts() {
-  local part command package missing=() version
-  for part in "${SYSTEM_PARTS[@]}"; do
-    read -r command package <<<"$part"
-    command -v "$command" >/dev/null || missing+=("$package")
+  local wanted part packages missing=() version
+  for wanted in "$@"; do
+    ! command -v "$wanted" >/dev/null || continue
+    for part in "${SYSTEM_PARTS[@]}"; do
+      if [ "${part%% *}" = "$wanted" ]; then
+        read -r -a packages <<<"${part#* }"
+        missing+=("${packages[@]}")
+      fi
+    done
   done
   if [ "${#missing[@]}" -gt 0 ]; then
     apt_install "${missing[@]}" || die "These could not be installed: ${missing[*]}"
   fi
-  version="$(node -p 'process.versions.node.split(".")[0]')"
-  [ "$version" -ge "$MIN_NODE" ] || die "The tests need Node $MIN_NODE or newer; $(command -v node) is $(node --version)."
+  case " $* " in
+    *" node "*)
+      version="$(node -p 'process.versions.node.split(".")[0]')"
+      [ "$version" -ge "$MIN_NODE" ] || die "Node $MIN_NODE or newer is needed; $(command -v node) is $(node --version)."
+      ;;
+  esac
 }
 
-# Installs the Node packages that the tests need, when their lock file changed.
+# ensure_node_packages FOLDER: installs the Node packages of a folder, when its lock file changed.
 ensure_node_packages() {
-  local lock="$NODE_TESTS/package-lock.json" stamp="$NODE_TESTS/node_modules/.installed-lock"
+  local lock="$1/package-lock.json" stamp="$1/node_modules/.installed-lock"
   cmp -s "$lock" "$stamp" && return
-  say "Installing the tests' Node packages"
+  say "Installing the Node packages of ${1#"$ROOT"/}"
   # npm ci empties node_modules first, and the stamp with it.
-  quietly npm ci --prefix "$NODE_TESTS" --no-audit --no-fund --ignore-scripts || die "npm could not install them."
+  quietly npm ci --prefix "$1" --no-audit --no-fund --ignore-scripts || die "npm could not install them."
   cp "$lock" "$stamp"
 }

@@ -1,35 +1,28 @@
-"""Measure a real coordinator on its embedded database, from outside, over real WebSockets.
+"""A real coordinator in a process of its own, and participants that speak Socket.IO by hand, written in Python.
 
-Closed loop for saturation: every participant toggles its camera as soon as the previous toggle is acked. Open loop
-for latency: toggles are sent at a fixed rate whatever happens, and time counts from when each was due. `seen` is when
-another participant of the room has received the event. Server and database share one core, the generator has another
-where there are two; the generator's own load is printed, because a busy generator measures itself.
+Shared by the smaller measurements; the suite has a generator in C. Closed loop for saturation: every participant
+toggles its camera as soon as the previous toggle is acked. Open loop for latency: toggles are sent at a fixed rate
+whatever happens, and time counts from when each was due. `seen` is when another participant of the room has received
+the event.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import re
 import secrets
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 import aiohttp
 import msgspec
 import psutil
-import uvloop
-from rich.console import Console
-from rich.table import Table
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.adapters.mongo.bookings import MongoBookings
@@ -337,33 +330,6 @@ async def measure(
     return row
 
 
-async def bench(size: Size, rates: list[float], rounds: int) -> dict[str, list[dict[str, str]]]:
-    """Measure every load, `rounds` times in turn."""
-    pinned = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
-    if pinned:
-        os.sched_setaffinity(0, {1})
-    rows: dict[str, list[dict[str, str]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder), 0 if pinned else None)
-        url = await server.start()
-        meter = Meter()
-        try:
-            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-                clients = await fill_rooms(server, [url], http, meter, size)
-                for _ in range(rounds):
-                    rows.setdefault("as fast as acked", []).append(
-                        await measure(closed_loop, clients, meter, server, size)
-                    )
-                    for rate in rates:
-                        rows.setdefault(f"{rate:g}/s", []).append(
-                            await measure(open_loop(rate), clients, meter, server, size)
-                        )
-                await asyncio.gather(*(client.leave() for client in clients))
-        finally:
-            server.stop()
-    return rows
-
-
 def median_row(rows: list[dict[str, str]]) -> dict[str, str]:
     """Return the middle of each figure."""
 
@@ -376,33 +342,3 @@ def median_row(rows: list[dict[str, str]]) -> dict[str, str]:
         return f"{value:g}{unit}"
 
     return {name: middle(name) for name in rows[0]}
-
-
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--rooms", type=int, default=50)
-    parser.add_argument("--seats", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=None, help="length of each measurement (10; quick: 4)")
-    parser.add_argument("--rounds", type=int, default=None, help="rounds, of which medians are shown (3; quick: 1)")
-    parser.add_argument("--rates", type=float, nargs="*", default=[200.0, 1000.0], help="open-loop rates, per second")
-    options = parser.parse_args()
-    size = Size(options.rooms, options.seats, options.seconds or (4 if options.quick else 10))
-    rounds = options.rounds or (1 if options.quick else 3)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        rows = runner.run(bench(size, options.rates, rounds))
-    console = Console(width=160)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "python-socketio", "motor", "SecantusDB"))
-    console.print(
-        f"{size.rooms} rooms of {size.seats}, embedded database with sync on commit, medians of {rounds}x "
-        f"{size.seconds:g} s; Python {sys.version.split()[0]}, {versions}"
-    )
-    table = Table("load", *next(iter(rows.values()))[0])
-    for load, measured in rows.items():
-        table.add_row(load, *median_row(measured).values())
-    console.print(table)
-
-
-if __name__ == "__main__":
-    main()

@@ -23,13 +23,13 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import uvloop
-from bench import Client, Meter, Server, Size, closed_loop, fill_rooms
 from rich.console import Console
 from rich.table import Table
 
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.events import Role
+from scripts.benchmarks.live import Client, Meter, Server, Size, closed_loop, fill_rooms
 
 _ACK = re.compile(r"43/recording,(\d+)\[")
 
@@ -228,7 +228,9 @@ async def saturated(clients: list[Client], meter: Meter, seconds: float) -> floa
 
 def main() -> None:
     """Measure and print tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench feed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rooms", type=int, default=25)
     parser.add_argument("--seats", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10)

@@ -20,11 +20,11 @@ from pathlib import Path
 import aiohttp
 import psutil
 import uvloop
-from bench import Meter, Server, Size, closed_loop, fill_rooms, measure, median_row, open_loop
 from rich.console import Console
 from rich.table import Table
 
 from coordinator.adapters.mongo.embedded import running_url
+from scripts.benchmarks.live import Meter, Server, Size, closed_loop, fill_rooms, measure, median_row, open_loop
 
 Rows = dict[tuple[str, str], list[dict[str, str]]]
 
@@ -87,7 +87,9 @@ async def bench(size: Size, rate: float, rounds: int) -> Rows:
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench nodes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rooms", type=int, default=50)
     parser.add_argument("--seats", type=int, default=8)
