@@ -126,6 +126,15 @@ async def test_half_a_body_is_not_taken_for_frames(road: Road) -> None:
     assert road.direct_clients == []
 
 
+@pytest.mark.parametrize("name", ["no key", "no version", "no upgrade", "a connection that is kept alive"])
+async def test_nothing_is_kept_of_a_handshake_that_fails(road: Road, name: str) -> None:
+    assert b" 400 " in await _answer(road, _ELSEWHERE[name])
+    await road.clock.advance(5)  # where Engine.IO keeps it, it is a stranger
+    for socket in road._bare:
+        socket.close()
+    await road.nobody_left()
+
+
 async def test_bytes_that_come_along_are_heard(road: Road) -> None:
     token = json.dumps({"token": "ada"})
     socket = road.bare()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+import uvloop
 
 from coordinator.domain.events import DisconnectReason
 from coordinator.transports.socketio import handover
@@ -149,6 +150,32 @@ async def test_events_of_a_session_around_a_move(live: Live, http: aiohttp.Clien
     expected = [f'42{NAMESPACE},["{json.loads(event)["type"]}",{event.decode()}]' for event in journal]
     assert got == expected[-len(got) :]
     assert len(got) >= 3
+
+
+async def _moves(road: Road) -> None:
+    async with aiohttp.ClientSession() as http:
+        polling = await _polling(road, http)
+        _notify(road, 1)
+        socket = await _move(road, polling)
+        _notify(road, 2)
+        assert [await socket.read_text() for _ in range(2)] == [_note(1), _note(2)]
+        await socket.send_text(f'42{NAMESPACE},1["say",{{}}]')
+        assert (await socket.read_text()).startswith(f"43{NAMESPACE},1[")
+        abandoned = await _probe(road, await _polling(road, http, "bo"))
+        abandoned.reset()
+        await socket.send_close()
+        assert await socket.read_close() is None
+        await eventually(lambda: road.ordinary_clients[0].can_move, "that it is over")
+        assert len(road.notebook.gone) == 1
+
+
+def test_on_the_event_loop_that_serves(no_errors: None) -> None:
+    async def run() -> None:
+        async with running_road() as road:
+            await _moves(road)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
 
 
 # What is left of it.
