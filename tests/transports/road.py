@@ -38,13 +38,14 @@ LIMITS = SocketLimits(
 
 
 class Say(Message, frozen=True, kw_only=True):
-    """Something to be taken down; `fail` says with which kind of exception instead."""
+    """Something to be taken down, or else to be refused, or to be met with a defect."""
 
     text: Any = None
     fail: bool = False
+    defect: bool = False
 
 
-class _Tokens:
+class Tokens:
     """Takes every token for the name of its user, but for one."""
 
     def verify(self, token: str) -> Identity:
@@ -90,6 +91,8 @@ class Notebook(Namespace):
     def _take_down(self, message: Say) -> None:
         if message.fail:
             raise UnauthenticatedError("as you wish")
+        if message.defect:
+            raise RuntimeError("a defect")
         self.said.append(message.text)
 
 
@@ -108,7 +111,7 @@ class Road:
     def __init__(self, limits: SocketLimits = LIMITS) -> None:
         self.address = ""
         self.clock = ManualClock(START)
-        self.connections = Connections(NodeId("n"), _Tokens(), self.clock, limits, self._spawn)
+        self.connections = Connections(NodeId("n"), Tokens(), self.clock, limits, self._spawn)
         surroundings = Surroundings(self.connections, self.clock, self._spawn)
         self.notebook = Notebook(NAMESPACE, surroundings)
         namespaces = (self.notebook, Notebook("/other", surroundings))

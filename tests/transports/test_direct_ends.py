@@ -136,14 +136,16 @@ async def test_whoever_closes_twice_says_so_once(road: Road) -> None:
 
 
 async def test_nothing_is_sent_after_the_close(road: Road) -> None:
-    socket = await road.enter()
+    socket, other = await road.enter(), await road.enter("bo")
     connection = road.connection()
-    (client,) = road.direct_clients
+    client = road.direct_clients[0]
     client.send(b"2probe")
     await client.close(in_silence=True)
     client.send(b"4lost")
     connection.notify("notice", {})
-    await socket.send_bytes(client_frame(PING, b"there?") * 1000 + text(_SAY) * 1000 + text("5"))
+    await socket.send_bytes(client_frame(PING, b"there?") * 100 + text(_SAY) * 1000 + text("5"))
+    await other.send_text("5")
+    assert await other.read_text() == "6", "so all of this has arrived"
     await socket.send_close(1000)
     assert (await socket.read_text(), await socket.read_close(), await socket.read_rest()) == ("2probe", 1000, b"")
     assert road.notebook.said == []

@@ -4,13 +4,15 @@ import asyncio
 import gc
 import inspect
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 import uvloop
-from aiohttp import web, web_protocol
+from aiohttp import web_protocol
 
 from coordinator.transports.socketio import handover
 from coordinator.transports.socketio.connection import Connection
@@ -124,6 +126,15 @@ async def test_half_a_body_is_not_taken_for_frames(road: Road) -> None:
     await other.send_bytes(request)
     await other.read_until(b"\r\n\r\n")
     assert road.direct_clients == []
+
+
+@pytest.mark.parametrize("name", ["no key", "no version", "no upgrade", "a connection that is kept alive"])
+async def test_nothing_is_kept_of_a_handshake_that_fails(road: Road, name: str) -> None:
+    assert b" 400 " in await _answer(road, _ELSEWHERE[name])
+    await road.clock.advance(5)  # where Engine.IO keeps it, it is a stranger
+    for socket in road._bare:
+        socket.close()
+    await road.nobody_left()
 
 
 async def test_bytes_that_come_along_are_heard(road: Road) -> None:
@@ -316,33 +327,46 @@ async def test_where_it_is_not_the_ordinary_road_serves(road: Road, monkeypatch:
     assert len(road.ordinary_clients) == 1
 
 
-@pytest.mark.parametrize("attribute", ["_upgraded", "_messages", "_message_tail"])
-async def test_another_aiohttp_is_noticed(road: Road, monkeypatch: pytest.MonkeyPatch, attribute: str) -> None:
-    seen: list[bool] = []
+_MISSING = object()
 
-    def look(request: web.Request) -> bool:
-        strange: Any = request.clone()
-        handler = request.protocol
 
-        class _Strange(web_protocol.RequestHandler):
-            __slots__ = ()
+def _as_seen(**different: Any) -> Any:
+    """Make what `handover` looks at: a request as it is expected, but for some attributes."""
+    handler = web_protocol.RequestHandler.__new__(web_protocol.RequestHandler)
+    transport = SimpleNamespace(set_protocol=print, get_protocol=lambda: handler)
+    request = SimpleNamespace(protocol=handler, transport=transport)
+    usual = {"transport": transport, "_upgraded": True, "_messages": deque(), "_message_tail": b""}
+    for name, value in (usual | different).items():
+        if name in ("set_protocol", "get_protocol"):
+            setattr(transport, name, value)
+        elif name in ("request_protocol", "request_transport"):
+            setattr(request, name.removeprefix("request_"), value)
+        elif value is not _MISSING:
+            setattr(handler, name, value)
+    return request
 
-            def __init__(self) -> None:
-                pass
 
-            def __getattr__(self, name: str) -> Any:
-                if name == attribute:
-                    raise AttributeError(name)
-                return getattr(handler, name)
-
-        strange._protocol = _Strange()
-        seen.append(original(strange))
-        return False
-
-    original = handover._is_as_expected
-    monkeypatch.setattr(handover, "_is_as_expected", look)
-    await _talk(road)
-    assert seen == [False]
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"_upgraded": _MISSING},
+        {"_upgraded": False},
+        {"_messages": _MISSING},
+        {"_messages": deque([1])},
+        {"_message_tail": _MISSING},
+        {"_message_tail": b"x"},
+        {"_message_tail": None},
+        {"transport": None},
+        {"set_protocol": None},
+        {"get_protocol": lambda: None},
+        {"request_transport": None},
+        {"request_protocol": object()},
+    ],
+    ids=lambda different: next(iter(different)),
+)
+def test_another_aiohttp_is_noticed(different: dict[str, Any]) -> None:
+    assert handover._is_as_expected(_as_seen())
+    assert not handover._is_as_expected(_as_seen(**different))
 
 
 async def test_the_product_serves_it(live: Live) -> None:

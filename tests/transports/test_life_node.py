@@ -10,7 +10,7 @@ import pytest
 
 from tests.transports.conftest import StartLive
 from tests.transports.expected import check_everything
-from tests.transports.harness import Live, Offer, eventually
+from tests.transports.harness import UNLIMITED, Live, Offer, eventually
 
 _NODE_TESTS = Path(__file__).parent / "node"
 _NODE_SECONDS = 60.0
@@ -158,3 +158,35 @@ async def test_how_it_takes_being_closed(live: Live, transports: list[str]) -> N
     assert lines["replaced"] == {"payload": {"sessionId": offer.session_id}}
     assert lines["closed"] == {"reason": "io server disconnect", "active": False}
     assert [event["data"]["reason"] for event in bo.events("participant_disconnected")][:1] == ["token_expired"]
+
+
+_ROUNDS = 8
+_MORE = 20
+
+
+async def test_it_moves_in_the_middle_of_a_busy_session(start: StartLive) -> None:
+    live = await start(UNLIMITED)
+    offer = await live.offer("ada", "bo")
+    bo = await live.join("bo", offer.session_id)
+    enough = asyncio.Event()
+
+    async def toggle() -> None:
+        number = 0
+        while not enough.is_set():
+            assert (await bo.call("set_media", {"micEnabled": (number := number + 1) % 2 == 1}))["ok"]
+
+    toggling = asyncio.create_task(toggle())
+    argument = {"address": live.address, "sessionId": offer.session_id, "token": live.token("ada")}
+    try:
+        rounds = await run_node("moving.mjs", argument | {"to": "bo", "rounds": _ROUNDS, "more": _MORE})
+    finally:
+        enough.set()
+        await toggling
+    assert len(rounds) == _ROUNDS
+    for line in rounds:
+        assert (line["opened"], line["settled"]) == ("polling", "websocket")
+        # Every event since it joined, each once, in order, whichever way it came.
+        assert line["events"] == list(range(line["seq"] + 1, line["seq"] + 1 + len(line["events"])))
+        assert line["acks"] == [[number, True] for number in range(_MORE)]
+    signals = [payload["data"] for name, payload in bo.arrivals if name == "signal"]
+    assert signals == [{"round": number // _MORE, "number": number % _MORE} for number in range(_ROUNDS * _MORE)]

@@ -118,8 +118,13 @@ async def _flood(sender: RoomClient, victim: str, witness: RoomClient) -> None:
     raise AssertionError(f"{victim} is still there after {_FLOODS * len(data)} unread bytes")
 
 
-async def test_who_does_not_read_is_disconnected_and_misses_nothing(start: StartLive, open_bare: OpenBare) -> None:
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "ordinary"])
+async def test_who_does_not_read_is_disconnected_and_misses_nothing(
+    start: StartLive, open_bare: OpenBare, direct: bool
+) -> None:
     live = await start(_SLOW)
+    if not direct:
+        live.coordinator._sockets.ordinary.eio.direct = None
     offer = await live.offer("ada", "bo", "slow")
     ada = await live.join("ada", offer.session_id)
     bo = await live.join("bo", offer.session_id)

@@ -21,7 +21,7 @@ from coordinator.transports.socketio.outgoing import Outgoing
 from coordinator.transports.socketio.reception import EngineLimits, Reception
 from tests.transports.clients import NAMESPACE
 from tests.transports.harness import Live
-from tests.transports.road import LIMITS, START, Notebook
+from tests.transports.road import LIMITS, START, Notebook, Tokens
 
 _NOBODY: Any = None
 _USERS = [f"user-{number}" for number in range(8)]
@@ -95,17 +95,12 @@ async def test_a_commit_and_its_ack_are_one_write_for_each(live: Live) -> None:
 
 def _road() -> tuple[DirectRoad, Notebook]:
     clock = ManualClock(START)
-    tokens: Any = type("_Tokens", (), {"verify": lambda _self, token: _identity(token)})()
-    connections = Connections(NodeId("n"), tokens, clock, LIMITS, lambda work, _name: work.close())
+    connections = Connections(NodeId("n"), Tokens(), clock, LIMITS, lambda work, _name: work.close())
     reception = Reception(connections, SocketLimits().message_bytes)
     notebook = Notebook(NAMESPACE, Surroundings(connections, clock, lambda work, _name: work.close()))
     reception.serve(notebook)
     engine = EngineLimits(most_bytes=262_144, ping_interval_seconds=10, ping_timeout_seconds=10)
     return DirectRoad(reception, clock, engine, 1_000_000), notebook
-
-
-def _identity(token: str) -> Any:
-    return type("_Identity", (), {"user_id": token, "role": "participant", "expires_at": START.replace(year=2040)})()
 
 
 def _client(road: DirectRoad) -> tuple[DirectClient, _Counting]:

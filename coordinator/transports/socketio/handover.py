@@ -77,7 +77,7 @@ def _is_as_expected(request: web.Request) -> bool:
         # aiohttp has read it as an upgrade, up to its end. Bytes that came with it belong to the WebSocket, and only
         # aiohttp has them.
         and getattr(handler, "_upgraded", None) is True
-        and not getattr(handler, "_messages", None)
+        and not getattr(handler, "_messages", True)
         and getattr(handler, "_message_tail", None) == b""
     )
 
