@@ -9,7 +9,7 @@ import msgspec
 
 from coordinator.domain.errors import CoordinatorError, InvalidRequestError
 from coordinator.domain.ids import participant_id
-from coordinator.domain.ledger import wire_value
+from coordinator.domain.ledger import wire_time, wire_value
 from coordinator.domain.model import Model, Participant
 
 T = TypeVar("T")
@@ -93,9 +93,11 @@ def json_type(value: Any) -> str:
 def to_wire(model: Model) -> dict[str, Any]:
     """Return a model as JSON data: camelCase, RFC 3339 times, fields without a value left out."""
     data = msgspec.to_builtins(model, builtin_types=(datetime,))
-    # Most values are plain: a snapshot is made at every join, so only what needs it is looked into.
+    # A snapshot is made at every join, and most values are plain: only what needs it is looked into.
     return {
-        key: value if type(value) in _PLAIN else wire_value(value) for key, value in data.items() if value is not None
+        key: value if type(value) in _PLAIN else wire_time(value) if type(value) is datetime else wire_value(value)
+        for key, value in data.items()
+        if value is not None
     }
 
 

@@ -4,6 +4,7 @@ Owns the checks and their messages. A message names the claim that is wrong and 
 which may be someone's secret. Times are checked against the given clock, not the one that PyJWT reads by itself.
 """
 
+import base64
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,9 @@ class Hs256Tokens:
         self._key = secret.encode()
         if len(self._key) < MIN_SECRET_BYTES:
             raise ValueError(f"the secret has {len(self._key)} bytes; at least {MIN_SECRET_BYTES} are needed")
+        # In this form the library prepares it once, not for each token.
+        encoded = base64.urlsafe_b64encode(self._key).rstrip(b"=").decode()
+        self._verifying_key = jwt.PyJWK({"kty": "oct", "k": encoded}, _ALGORITHM)
         self._issuer = issuer
         self._audience = audience
         self._leeway = timedelta(seconds=leeway_seconds)
@@ -122,7 +126,7 @@ class Hs256Tokens:
         try:
             claims: Mapping[str, Any] = jwt.decode(
                 token,
-                self._key,
+                self._verifying_key,
                 algorithms=[_ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,

@@ -81,7 +81,7 @@ class DirectRoad:
 
     def take(self, request: web.Request) -> web.StreamResponse:
         """Take over the socket of a request; return what its handler must return."""
-        return hand_over(request, lambda transport: DirectClient(self, transport))
+        return hand_over(request, lambda transport, answer: DirectClient(self, transport, answer=answer))
 
     def opening(self, client_id: str) -> bytes:
         """Return what a client is told first."""
@@ -123,6 +123,7 @@ class DirectClient(Client, asyncio.Protocol):
         transport: asyncio.Transport,
         client_id: str | None = None,
         reader: FrameReader | None = None,
+        answer: bytes = b"",
     ) -> None:
         super().__init__(client_id or new_id())
         self._road = road
@@ -134,6 +135,8 @@ class DirectClient(Client, asyncio.Protocol):
         self._spoke = -1
         self._patience: Timer | None = None
         self._ended: asyncio.Event | None = None
+        if answer:
+            self._put(answer)  # to the handshake, in one piece with what comes next
 
     @property
     def is_open(self) -> bool:

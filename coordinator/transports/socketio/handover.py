@@ -36,26 +36,33 @@ def can_hand_over(request: web.Request) -> bool:
     )
 
 
-def hand_over(request: web.Request, make: Callable[[asyncio.Transport], asyncio.Protocol]) -> web.StreamResponse:
+class _Gone(web.Response):
+    """What is answered on a socket that is not aiohttp's any more."""
+
+    async def prepare(self, _request: web.BaseRequest) -> None:
+        """Say that the client is gone, as aiohttp would find out after it has made up an answer."""
+        raise ConnectionResetError
+
+
+def hand_over(request: web.Request, make: Callable[[asyncio.Transport, bytes], asyncio.Protocol]) -> web.StreamResponse:
     """Answer the handshake and give the socket to a protocol.
 
     Args:
         request: For which `can_hand_over` holds.
-        make: Makes the protocol, which sends nothing before `connection_made`.
+        make: Makes the protocol of a transport, which writes these bytes before all else, now or soon.
 
     Returns:
         What the request's handler must return: aiohttp finds that the client is gone, and sends nothing.
     """
     handler, transport = request.protocol, request.transport
     assert transport is not None
-    protocol = make(transport)
-    transport.write(_ACCEPTED % _accept(request.headers["Sec-WebSocket-Key"]))
+    protocol = make(transport, _ACCEPTED % _accept(request.headers["Sec-WebSocket-Key"]))
     transport.set_protocol(protocol)
     # To aiohttp this is a client that has hung up; without a transport it cannot close the socket.
     handler.transport = None
     handler.connection_lost(None)
     protocol.connection_made(transport)
-    return web.Response()
+    return _Gone()
 
 
 def _is_key(text: str) -> bool:

@@ -56,13 +56,14 @@ def can_move(request: web.Request, mover: Mover | None) -> bool:
 
 def move(request: web.Request, mover: Mover, road: DirectRoad) -> web.StreamResponse:
     """Take over the socket of a request; return what its handler must return."""
-    return hand_over(request, lambda transport: _Probe(road, transport, mover))
+    return hand_over(request, lambda transport, answer: _Probe(road, transport, answer, mover))
 
 
 class _Probe(asyncio.Protocol):
     """A WebSocket on which a client tries whether it can move."""
 
-    def __init__(self, road: DirectRoad, transport: asyncio.Transport, mover: Mover) -> None:
+    def __init__(self, road: DirectRoad, transport: asyncio.Transport, answer: bytes, mover: Mover) -> None:
+        transport.write(answer)
         self._road = road
         self._transport = transport
         self._mover = mover
