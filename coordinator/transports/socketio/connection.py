@@ -6,7 +6,6 @@ from typing import Any
 
 from coordinator.domain.events import DisconnectReason
 from coordinator.domain.ids import ConnectionId, SessionId
-from coordinator.ports.clock import Timer
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
 from coordinator.telemetry import get_logger
@@ -35,7 +34,6 @@ class Connection:
         session_id: The session that it joined last, if any; only on `/rooms`.
         is_closed: Whether it is gone, or about to be.
         close_reason: Why this server closes it, where it does.
-        expiry: The timer that ends it with its token.
         waiting: How many of its messages wait for their turn or are having it; later ones must queue behind them.
     """
 
@@ -48,7 +46,6 @@ class Connection:
         "client",
         "close_reason",
         "connection_id",
-        "expiry",
         "identity",
         "is_closed",
         "namespace",
@@ -79,7 +76,6 @@ class Connection:
         self.session_id: SessionId | None = None
         self.is_closed = False
         self.close_reason: DisconnectReason | None = None
-        self.expiry: Timer | None = None
         self.waiting = 0
 
     @property

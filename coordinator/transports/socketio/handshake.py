@@ -22,9 +22,8 @@ from coordinator.ports.identity import Identity, TokenVerifier
 from coordinator.telemetry import get_logger
 from coordinator.transports.socketio.client import Client
 from coordinator.transports.socketio.connection import Connection
+from coordinator.transports.socketio.expiry import Expiries
 from coordinator.transports.socketio.limits import SocketLimits
-
-_LONGEST_TIMER_SECONDS = 86400.0
 
 _log = get_logger("handshake")
 
@@ -60,6 +59,7 @@ class Connections:
         self._connections: dict[Connection, None] = {}  # in the order of arrival
         self._of_user: defaultdict[UserId, int] = defaultdict(int)
         self._strangers: dict[Client, Timer] = {}
+        self._expiries = Expiries(clock, Connection.expire)
         self.is_draining = False
 
     def drain(self, reconnect_after_ms: Callable[[], int]) -> None:
@@ -103,8 +103,7 @@ class Connections:
             return
         del self._connections[connection]
         connection.is_closed = True
-        if connection.expiry is not None:
-            connection.expiry.cancel()
+        self._expiries.remove(connection)
         self._of_user[connection.user_id] -= 1
         if self._of_user[connection.user_id] <= 0:
             del self._of_user[connection.user_id]
@@ -148,19 +147,8 @@ class Connections:
         client.connections = (*client.connections, connection)
         self._connections[connection] = None
         self._of_user[identity.user_id] += 1
-        self._await_expiry(connection)
+        self._expiries.add(connection)
         return connection
-
-    def _await_expiry(self, connection: Connection) -> None:
-        def check() -> None:
-            left = (connection.identity.expires_at - self._clock.now()).total_seconds()
-            if left <= 0:
-                connection.expire()
-            else:
-                # Timers have an upper bound; a token that is valid for months is looked at again every day.
-                connection.expiry = self._clock.call_later(min(left, _LONGEST_TIMER_SECONDS), check)
-
-        check()
 
 
 def stopping() -> UnavailableError:
