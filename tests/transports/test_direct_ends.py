@@ -183,6 +183,53 @@ async def test_the_largest_message_that_is_read_is_refused_by_code(road: Road) -
     assert '"code":"payload_too_large"' in await socket.read_text()
 
 
+# Who says much.
+
+
+async def test_others_have_their_turn_while_one_says_much(road: Road) -> None:
+    ada, bo = await road.enter(), await road.enter("bo")
+    # All of it is with the server before it reads any of it.
+    await ada.send_bytes(text(_SAY) * 2000)
+    await bo.send_text(f'42{NAMESPACE},1["say",{{"text":"bo"}}]')
+    await bo.read_text()
+    assert road.notebook.said.index("bo") < 1000
+    await eventually(lambda: len(road.notebook.said) == 2001, "all that was said")
+
+
+async def test_much_is_taken_in_order_and_to_the_end(road: Road) -> None:
+    socket = await road.enter()
+    for number in range(3000):
+        await socket.send_text(f'42{NAMESPACE},["say",{{"text":{number}}}]')
+    await socket.send_bytes(b"".join(text(f'42{NAMESPACE},["say",{{"text":{n}}}]') for n in range(3000, 5000)))
+    await socket.send_close(1000)
+    assert await socket.read_close() == 1000
+    assert road.notebook.said == list(range(5000))
+    await road.nobody_left()
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_who_goes_in_the_middle_of_it(road: Road, how: str) -> None:
+    socket, other = await road.enter(), await road.enter("bo")
+    client = road.direct_clients[0]
+    await socket.send_bytes(text(_SAY) * 2000 + b"\x88\x80\x00\x00\x00\x00")
+    await other.send_text("5")
+    await other.read_text()
+    assert 0 < len(road.notebook.said) < 2000
+    if how == "reset":
+        socket.reset()
+        client._transport.abort()
+        await eventually(lambda: len(road.direct_clients) == 1, "the end")
+    else:
+        await client.close(in_silence=True)
+        assert await socket.read_close() == 1000
+        assert await socket.read_rest() == b"", "its own close is among what is passed over word by word"
+    assert len(road.notebook.said) < 2000
+    await road.clock.advance(0)
+    await other.send_close()
+    await other.read_close()
+    await road.nobody_left()
+
+
 # Pings.
 
 

@@ -209,6 +209,15 @@ async def _comes_to_an_end(road: Road) -> None:
     await road.nobody_left()
 
 
+async def _says_much(road: Road) -> None:
+    socket = await road.enter()
+    await socket.send_bytes(frame(TEXT, f'42{NAMESPACE},["say",{{}}]'.encode()) * 1000)
+    await socket.send_close(1000)
+    assert await socket.read_close() == 1000
+    assert len(road.notebook.said) == 1000
+    await road.nobody_left()
+
+
 async def _never_reads(road: Road) -> None:
     """Write more than fits, to a client that does not read, then to one that is not there any more."""
     for user in ("ada", "bo"):
@@ -226,7 +235,7 @@ async def _never_reads(road: Road) -> None:
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize(
     "scenario",
-    [_served_directly, _outlives_aiohttps_shutdown, _comes_to_an_end, _never_reads],
+    [_served_directly, _outlives_aiohttps_shutdown, _comes_to_an_end, _says_much, _never_reads],
     ids=lambda scenario: scenario.__name__[1:],
 )
 def test_on_either_event_loop(

@@ -7,7 +7,7 @@ says on the wire what it would say.
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -40,6 +40,8 @@ _GOODBYE_SECONDS = 2.0
 """How long a client may take to end the connection, or to read the last of it, before it is dropped."""
 _LAST_GOODBYE_SECONDS = 0.5
 """The same when the server stops."""
+_SHARE = 64
+"""How many messages of one client are taken before others have their turn, however many have arrived."""
 _ID_BYTES = 15
 _PING = text_frame(packets.PING)
 _PROBED = b"6"
@@ -170,9 +172,10 @@ class DirectClient(Client, asyncio.Protocol):
         if not connections:
             self._road.reception.arrived(self)
 
-    def take(self, messages: Iterable[Message]) -> None:
-        """Take the messages of some frames."""
-        for message in messages:
+    def take(self, messages: Sequence[Message], start: int = 0) -> None:
+        """Take the messages of some frames, from number `start` on; if they are many, in turns with other clients."""
+        many = len(messages) > _SHARE
+        for message in messages[start : start + _SHARE] if many else messages:
             if type(message) is str:
                 if not self._is_open:
                     continue
@@ -191,6 +194,8 @@ class DirectClient(Client, asyncio.Protocol):
                 _log.info("malformed_frame", error=message.reason)
                 self._fail(message.code, message.reason)
             # Binary messages are attachments; the event that announced them has been refused.
+        if many:
+            self._take_on(messages, start + _SHARE)
 
     def eof_received(self) -> None:
         """Note that nothing more will come; the socket closes once the client has read what was sent, or soon."""
@@ -264,6 +269,20 @@ class DirectClient(Client, asyncio.Protocol):
                 await self._ended.wait()
         except TimeoutError:
             self._transport.abort()
+
+    def _take_on(self, messages: Sequence[Message], start: int) -> None:
+        """Take the others when it is this client's turn again, and nothing that arrives before them."""
+        if self._transport.is_closing():
+            return
+        if start < len(messages):
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._take_turn, messages, start)
+        else:
+            self._transport.resume_reading()
+
+    def _take_turn(self, messages: Sequence[Message], start: int) -> None:
+        if not self._transport.is_closing():
+            self.take(messages, start)
 
     def _put(self, frame: bytes) -> None:
         if self._pending is None:
