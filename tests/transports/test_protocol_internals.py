@@ -1,4 +1,4 @@
-"""What `transports/socketio/ordinary.py` takes for granted about python-socketio and Engine.IO still holds.
+"""What `ordinary` and `engine` take for granted about python-socketio and Engine.IO still holds.
 
 When one of these fails after an upgrade, look there first: everything else may still seem to work.
 """
@@ -27,6 +27,7 @@ from coordinator.domain.ids import ConnectionId, NodeId, UserId
 from coordinator.domain.ledger import SealedEvent
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
+from coordinator.transports.socketio import engine as parts
 from coordinator.transports.socketio import ordinary as ours
 from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.connection import Connection
@@ -80,7 +81,7 @@ def test_methods_are_as_expected(method: Callable[..., Any], parameters: list[st
 
 
 @pytest.mark.parametrize(
-    "mine", [ours.OrdinaryRoad, ours._Door, ours._Engine, ours._EngineSocket, ours._PlainWebSocket]
+    "mine", [ours.OrdinaryRoad, ours._Door, ours._Engine, parts.EngineSocket, parts.PlainWebSocket]
 )
 def test_overrides_override_something(mine: type) -> None:
     for name, method in vars(mine).items():
@@ -118,16 +119,16 @@ def _road() -> OrdinaryRoad:
 async def test_the_parts_are_in_place() -> None:
     server = _road()
     assert isinstance(server.eio, ours._Engine)
-    assert server.eio._async["websocket"] is ours._PlainWebSocket
+    assert server.eio._async["websocket"] is parts.PlainWebSocket
     assert server.eio._async["create_route"] is driver.create_route
     assert server.namespaces == []
     assert server.packet_class is socketio.packet.Packet
     assert server.eio.max_http_buffer_size == 4 * 65_536
     socket = engineio.async_socket.AsyncSocket(server.eio, "id")
-    assert isinstance(socket.queue, ours._CountingQueue)
+    assert isinstance(socket.queue, parts.CountingQueue)
     assert (socket.closed, socket.closing) == (False, False)
-    socket.__class__ = ours._EngineSocket
-    assert isinstance(socket, ours._EngineSocket)
+    socket.__class__ = parts.EngineSocket
+    assert isinstance(socket, parts.EngineSocket)
 
 
 async def test_a_connected_client_is_made_of_these_parts(live: Live) -> None:
@@ -136,7 +137,7 @@ async def test_a_connected_client_is_made_of_these_parts(live: Live) -> None:
     raw = await live.raw("ada")
     await live.connect("bo", transports=("polling",))
     sockets = list(server.eio.sockets.values())
-    assert [type(socket) for socket in sockets] == [ours._EngineSocket] * 2
+    assert [type(socket) for socket in sockets] == [parts.EngineSocket] * 2
     by_transport = {socket.upgraded: socket for socket in sockets}
     assert not hasattr(by_transport[False], "coordinator_transport")
     transport = by_transport[True].coordinator_transport
@@ -262,7 +263,7 @@ def test_numbers_of_packets() -> None:
 
 
 async def test_the_queue_counts_what_waits() -> None:
-    queue = ours._CountingQueue()
+    queue = parts.CountingQueue()
     for text in ("abc", "defgh"):
         queue.put_nowait(ours.packet_of(f"4{text}".encode()))
     queue.put_nowait(None)

@@ -1,6 +1,6 @@
 """The ordinary road: python-socketio, for long polling, for upgrades from it, and for whatever is unusual.
 
-What this product needs changed about it, and all use of its internals, stands in this module:
+What this product needs changed about it, and all use of its internals, stands in this module and in `engine`:
 
 - Every packet to a client goes through the client's one queue, put there without waiting: order is the order of calls.
 - The queue counts its bytes, so that a client that does not read can be disconnected.
@@ -21,7 +21,6 @@ import engineio.async_socket
 import engineio.exceptions
 import engineio.packet
 import engineio.payload
-import msgspec
 import socketio
 import socketio.exceptions
 from aiohttp import web
@@ -33,6 +32,7 @@ from coordinator.telemetry import get_logger
 from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.direct import DirectRoad
+from coordinator.transports.socketio.engine import CountingQueue, EngineSocket, Json, PlainWebSocket
 from coordinator.transports.socketio.moving import Luggage, can_move, move
 from coordinator.transports.socketio.namespace import Namespace
 from coordinator.transports.socketio.reception import EngineLimits, Reception
@@ -47,7 +47,6 @@ _TRANSPORT_UNKNOWN = {
     "message": 'only the websocket transport is served here: connect with transports: ["websocket"]',
 }
 _ALREADY_MOVING = {"code": 3, "message": "another WebSocket is being tried"}  # 3, of Engine.IO: "Bad request"
-_ENGINE_PACKETS = frozenset("0123456")
 _MESSAGE = "4"
 
 # A long-polling client sends what has gathered in one request; beyond this number Engine.IO would drop all of it
@@ -57,89 +56,11 @@ engineio.payload.Payload.max_decode_packets = 10_000
 _log = get_logger("ordinary")
 
 
-class _Json:
-    """The JSON module that python-socketio asks for: msgspec's codec behind the standard library's names."""
-
-    @staticmethod
-    def dumps(data: Any, **_: Any) -> str:
-        return msgspec.json.encode(data).decode()
-
-    @staticmethod
-    def loads(text: str | bytes) -> Any:
-        try:
-            return msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ValueError(str(error)) from None
-
-
-class _CountingQueue(asyncio.Queue[Any]):
-    """A queue of Engine.IO packets that knows how many bytes of text wait in it."""
-
-    waiting_bytes = 0
-
-    def _put(self, item: Any) -> None:
-        self.waiting_bytes += _size(item)
-        super()._put(item)
-
-    def _get(self) -> Any:
-        item = super()._get()
-        self.waiting_bytes -= _size(item)
-        return item
-
-
-def _size(packet: Any) -> int:
-    data = getattr(packet, "data", None)
-    return len(data) if isinstance(data, str | bytes) else 0
-
-
-class _PlainWebSocket(driver.WebSocket):  # type: ignore[misc]
-    """Engine.IO's WebSocket on aiohttp, uncompressed, which leaves its transport where it can be aborted."""
-
-    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
-        request: web.Request = environ["aiohttp.request"]
-        self._sock = web.WebSocketResponse(max_msg_size=self.server.max_http_buffer_size, compress=False)
-        await self._sock.prepare(request)
-        self.environ = environ
-        engine_socket = self.handler.__self__
-        engine_socket.coordinator_transport = request.transport
-        engine_socket.coordinator_ended = ended = asyncio.Event()
-        try:
-            await self.handler(self)
-        finally:
-            ended.set()
-        return self._sock
-
-    async def wait(self) -> Any:
-        data = await super().wait()
-        if isinstance(data, str) and data[:1] not in _ENGINE_PACKETS:
-            _log.info("malformed_packet", error="not Engine.IO")
-            raise OSError  # which is how a connection ends
-        return data
-
-
-class _EngineSocket(engineio.async_socket.AsyncSocket):  # type: ignore[misc]
-    """Engine.IO's client, which refuses a malformed request instead of logging it as a defect of its own."""
-
-    async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        try:
-            await super().handle_post_request(environ)
-        except (ValueError, LookupError) as error:
-            _log.info("malformed_packet", error=str(error)[:200])
-            raise engineio.exceptions.UnknownPacketError from None
-
-    async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
-        try:
-            return await super()._upgrade_websocket(environ)
-        finally:
-            # Engine.IO forgets this where the client says nothing, after which polls would bring nothing for ever.
-            self.upgrading = False
-
-
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         drivers: dict[str, Any] = self.__dict__["_async"]
-        self.__dict__["_async"] = {**drivers, "websocket": _PlainWebSocket}
+        self.__dict__["_async"] = {**drivers, "websocket": PlainWebSocket}
         self.refusal: CoordinatorError | None = None  # of whoever is not there yet
         self.direct: DirectRoad | None = None
 
@@ -184,7 +105,7 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]
         return await super()._handle_connect(environ, transport, jsonp_index)
 
     def create_queue(self, *args: Any, **kwargs: Any) -> asyncio.Queue[Any]:
-        return _CountingQueue(*args, **kwargs)
+        return CountingQueue(*args, **kwargs)
 
     async def disconnect(self, sid: str) -> None:
         """Close a client without waiting for it to read what was sent: it may never do so."""
@@ -232,7 +153,7 @@ class OrdinaryClient(Client):
     def _put(self, packets_: list[engineio.packet.Packet]) -> None:
         if self._socket.closed:
             return
-        queue: _CountingQueue = self._socket.queue
+        queue: CountingQueue = self._socket.queue
         for packet in packets_:
             queue.put_nowait(packet)
         if queue.waiting_bytes > self._send_buffer_bytes:
@@ -365,7 +286,7 @@ class OrdinaryRoad(socketio.AsyncServer):  # type: ignore[misc]
         super().__init__(
             transports=list(_TRANSPORTS[1:] if websocket_only else _TRANSPORTS),
             async_mode="aiohttp",
-            json=_Json,
+            json=Json,
             cors_allowed_origins="*" if "*" in cors_origins else (list(cors_origins) or None),
             max_http_buffer_size=limits.most_bytes,
             ping_interval=limits.ping_interval_seconds,
@@ -413,7 +334,7 @@ class OrdinaryRoad(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         engine_socket = self.eio.sockets[eio_sid]
-        engine_socket.__class__ = _EngineSocket
+        engine_socket.__class__ = EngineSocket
         client = OrdinaryClient(self, engine_socket, self._send_buffer_bytes)
         self.clients[eio_sid] = engine_socket.coordinator_client = client
         await super()._handle_eio_connect(eio_sid, environ)
