@@ -27,6 +27,7 @@ _MASKED, _LENGTH = 0x80, 0x7F
 _LENGTH_16, _LENGTH_64 = 126, 127
 _WHOLE_TEXT = _FIN | _TEXT
 _HEADER_BYTES = 2
+_SHORT_HEADER_BYTES = _HEADER_BYTES + MASK_BYTES
 _MAX_16, _MAX_64 = 0xFFFF, 0x7FFF_FFFF_FFFF_FFFF
 _CODE_BYTES = 2
 _FINISHED = 0
@@ -117,7 +118,22 @@ class FrameReader:
         Returns:
             What is complete by now, in order.
         """
-        if self._rest is not None:
+        if self._rest is None:
+            # Mostly one short text arrives, whole and alone: then its second byte tells the size of all.
+            size = len(data) - _SHORT_HEADER_BYTES
+            if (
+                0 <= size <= SHORT_BYTES
+                and data[0] == _WHOLE_TEXT
+                and data[1] == _MASKED + size
+                and self._message is None
+            ):
+                payload = bytearray(data[_SHORT_HEADER_BYTES:])
+                unmask(data[_HEADER_BYTES:_SHORT_HEADER_BYTES], payload)
+                try:
+                    return [payload.decode()]
+                except UnicodeDecodeError:
+                    pass  # said below
+        else:
             if self._awaited == _FINISHED:
                 return []
             self._rest += data
