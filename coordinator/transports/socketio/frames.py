@@ -284,6 +284,7 @@ def _may_be_sent(code: int) -> bool:
 
 
 _SHORT_TEXT = tuple(bytes((_WHOLE_TEXT, size)) for size in range(SHORT_BYTES + 1))
+_MEDIUM_TEXT = bytes((_WHOLE_TEXT, _LENGTH_16))
 _SHORT_PONG = tuple(bytes((_FIN | _PONG, size)) for size in range(SHORT_BYTES + 1))
 
 
@@ -297,7 +298,7 @@ def text_frame(payload: bytes) -> bytes:
     if size <= SHORT_BYTES:
         return _SHORT_TEXT[size] + payload
     if size <= _MAX_16:
-        return b"%c%c%b%b" % (_WHOLE_TEXT, _LENGTH_16, size.to_bytes(2), payload)
+        return _MEDIUM_TEXT + size.to_bytes(2) + payload
     return b"%c%c%b%b" % (_WHOLE_TEXT, _LENGTH_64, size.to_bytes(8), payload)
 
 
