@@ -145,7 +145,9 @@ class Decision:
     def _append(self, actor: Actor, body: EventBody) -> SessionState:
         state = self.state
         salt = None
-        if self._introduces_someone(actor, body):
+        # Most is said by somebody who is there already, and is spared the longer question.
+        is_known = state is not None and actor.user_id in state.participants
+        if (not is_known or type(body) is ParticipantJoined) and self._introduces_someone(actor, body):
             salt, self.is_salt_used = self.salt, True
         seq = 1 if state is None else state.seq + 1
         event = Event(session_id=self.session_id, seq=seq, at=self.now, actor=actor, body=body, salt=salt)

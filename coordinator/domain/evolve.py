@@ -188,13 +188,13 @@ def _left(state: SessionState, event: Event, body: ParticipantLeft, _: SessionSt
 
 def _camera(state: SessionState, event: Event, body: CameraChanged, _: SessionStatus) -> SessionState:
     # Written out, as the next: most events are toggles, and the table says of both that everyone stays where they are.
-    before = _existing(state, body.user_id, body)
+    before = state.participants.get(body.user_id) or _existing(state, body.user_id, body)
     next_presence(before.presence, body)
     return _with(state, event, replace(before, seq=event.seq, camera_enabled=body.camera_enabled))
 
 
 def _mic(state: SessionState, event: Event, body: MicChanged, _: SessionStatus) -> SessionState:
-    before = _existing(state, body.user_id, body)
+    before = state.participants.get(body.user_id) or _existing(state, body.user_id, body)
     next_presence(before.presence, body)
     return _with(state, event, replace(before, seq=event.seq, mic_enabled=body.mic_enabled))
 

@@ -149,7 +149,7 @@ def _renamed(json: bytes, user: UserId, alias: Alias) -> bytes:
 
     Only an id matches: inside a text of somebody every quotation mark has a backslash before it, which is not so here.
     """
-    return json.replace(b'"userId":%b' % _ENCODER.encode(user), b'"userId":"%b"' % alias.pseudonym.encode())
+    return json.replace(b'"userId":' + _ENCODER.encode(user), f'"userId":"{alias.pseudonym}"'.encode())
 
 
 def canonical_event(event: Event) -> bytes:

@@ -101,10 +101,17 @@ class Cast:
         None: any other case, for which `covered` must be asked.
         """
         actor, body = event.actor, event.body
-        if type(body) not in _NAMING_ONLY or event.salt is not None or actor.role is Role.SYSTEM:
-            return None
         user = actor.user_id
-        return self._aliases.get(user) if body.user_id == user else None  # type: ignore[attr-defined]
+        alias = self._aliases.get(user)
+        if (
+            alias is None
+            or type(body) not in _NAMING_ONLY
+            or body.user_id != user  # type: ignore[attr-defined]
+            or event.salt is not None
+            or actor.role is Role.SYSTEM
+        ):
+            return None
+        return alias
 
     def covered(self, event: Event) -> Event:
         """Return what the chain covers of the next event: the very same object, or one with pseudonyms in it."""

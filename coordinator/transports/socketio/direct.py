@@ -216,7 +216,7 @@ class DirectClient(Client, asyncio.Protocol):
     def send_all(self, frames: Frames) -> None:
         """Send messages that go to others as well."""
         if self._is_open:
-            self._put(frames.websocket)
+            self._put(frames.websocket or frames.framed())
 
     def ping(self) -> None:
         """Ask whether it is still there, or let go of it."""
