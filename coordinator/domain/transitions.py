@@ -111,12 +111,14 @@ PARTICIPANT_TRANSITIONS: dict[tuple[Presence, str], Presence] = {
 """(presence, event) -> next presence. `mic_changed` reaches an absent user only as a moderator's mute."""
 
 # The same tables by event first: a look-up is made for every event, and must not have to make a key for it.
-_STATUS_AFTER: dict[type[EventBody], dict[SessionStatus | None, SessionStatus]] = {}
-for (_status, _body), _next_status in SESSION_TRANSITIONS.items():
-    _STATUS_AFTER.setdefault(_body, {})[_status] = _next_status
-_PRESENCE_AFTER: dict[str, dict[Presence, Presence]] = {}
-for (_presence, _word), _next_presence in PARTICIPANT_TRANSITIONS.items():
-    _PRESENCE_AFTER.setdefault(_word, {})[_presence] = _next_presence
+_STATUS_AFTER = {
+    body: {before: after for (before, kind), after in SESSION_TRANSITIONS.items() if kind is body}
+    for _, body in SESSION_TRANSITIONS
+}
+_PRESENCE_AFTER = {
+    word: {before: after for (before, kind), after in PARTICIPANT_TRANSITIONS.items() if kind == word}
+    for _, word in PARTICIPANT_TRANSITIONS
+}
 
 
 def next_status(status: SessionStatus | None, body: EventBody) -> SessionStatus:
