@@ -61,41 +61,78 @@ from coordinator.domain.events import (
 )
 from coordinator.domain.evolve import evolve
 from coordinator.domain.ids import ConnectionId, SessionId, UserId
-from coordinator.domain.model import EndReason
+from coordinator.domain.model import EndReason, SessionStatus
 from coordinator.domain.pseudonyms import is_pseudonym
 from coordinator.domain.recording import permission_changes
 from coordinator.domain.state import ParticipantState, SessionState
 from coordinator.domain.transitions import Presence
 
+_ENDED, _PRESENT = SessionStatus.ENDED, Presence.PRESENT
+
 
 class Decision:
-    """The events decided so far and the state they lead to.
+    """The events decided so far and the state they lead to: of one command, or of several, one after the other.
 
     Every event goes through `say`, which also says what follows from it for recording: permission is part of the same
     commit as its cause.
 
+    Args:
+        session_id: The session.
+        state: Its state, None if it has not been opened.
+        now: The time, aware UTC in milliseconds.
+        salt: As of `decide`.
+
     Attributes:
         state: After the events.
         deadline: When that state will next change by itself.
+        may_be_overdue: Whether something may have fallen due that has not been decided.
         now: When the events happen.
         events: In order.
+        salt: For the user whom the next command introduces, if it does.
+        is_salt_used: Whether somebody has got that salt, so that the next command needs another one.
     """
 
-    __slots__ = ("_salt", "deadline", "events", "now", "session_id", "state")
+    __slots__ = ("deadline", "events", "is_salt_used", "may_be_overdue", "now", "salt", "session_id", "state")
 
     def __init__(self, session_id: SessionId, state: SessionState | None, now: datetime, salt: str) -> None:
         self.session_id = session_id
         self.state = state
-        self.deadline: datetime | None = None
-        self._salt = salt
+        self.salt = salt
+        self.is_salt_used = False
         # Another node's clock may run ahead of ours; the log's times never run backwards.
         self.now = now if state is None else max(now, state.updated_at)
         self.events: list[Event] = []
+        self.deadline: datetime | None = None if state is None else next_deadline(state)
+        self.may_be_overdue = self.deadline is not None and self.deadline <= self.now
+
+    def hear(self, command: Command) -> None:
+        """Let a command happen after what has been decided, as `decide` says.
+
+        Raises:
+            CoordinatorError: The command is refused; nothing of it has happened.
+        """
+        state, said = self.state, len(self.events)
+        try:
+            if state is not None and state.status is not _ENDED:
+                _HANDLERS[type(command)](self, state, command)
+            else:
+                _hear_unless_live(self, state, command)
+            if self.may_be_overdue:
+                self.advance_time()
+        except BaseException:
+            del self.events[said:]
+            self.state = state
+            self.deadline = None if state is None else next_deadline(state)
+            self.may_be_overdue = self.deadline is not None and self.deadline <= self.now
+            raise
 
     def say(self, actor: Actor, body: EventBody) -> SessionState:
         """Let `body` happen, and what follows from it for recording; return the state then."""
         before = self.state
         after = self._append(actor, body)
+        if type(body) in _WITHOUT_CONSEQUENCE:
+            return after
+        self.may_be_overdue = True
         if before is not None:
             for consequence in permission_changes(before, after, body):
                 after = self._append(SYSTEM, consequence)
@@ -106,32 +143,40 @@ class Decision:
         return after
 
     def _append(self, actor: Actor, body: EventBody) -> SessionState:
-        seq = 1 if self.state is None else self.state.seq + 1
-        salt = self._salt if self._introduces_someone(actor, body) else None
+        state = self.state
+        salt = None
+        # Most is said by somebody who is there already, and is spared the longer question.
+        is_known = state is not None and actor.user_id in state.participants
+        if (not is_known or type(body) is ParticipantJoined) and self._introduces_someone(actor, body):
+            salt, self.is_salt_used = self.salt, True
+        seq = 1 if state is None else state.seq + 1
         event = Event(session_id=self.session_id, seq=seq, at=self.now, actor=actor, body=body, salt=salt)
-        self.state = evolve(self.state, event)
+        self.state = state = evolve(state, event)
         self.events.append(event)
-        return self.state
+        return state
 
     def _introduces_someone(self, actor: Actor, body: EventBody) -> bool:
         """Tell whether an event names a user who has no salt in this session, and none because it is an old one."""
-        if isinstance(body, ParticipantJoined):
-            user = body.user_id
-        elif actor.role is Role.SYSTEM:
+        user = body.user_id if isinstance(body, ParticipantJoined) else actor.user_id
+        if self.state is not None and user in self.state.participants:
             return False
-        else:
-            user = actor.user_id
-        return (self.state is None or user not in self.state.participants) and not is_pseudonym(user)
+        is_by_itself = actor.role is Role.SYSTEM and not isinstance(body, ParticipantJoined)
+        return not is_by_itself and not is_pseudonym(user)
 
     def advance_time(self) -> None:
         """Let everything happen that has fallen due."""
         while self.state is not None:
             self.deadline = next_deadline(self.state)
             if self.deadline is None or self.deadline > self.now:
-                return
+                break
             due = next_due(self.state)
             assert due is not None
             self.say(SYSTEM, due[1])
+        self.may_be_overdue = False
+
+
+_WITHOUT_CONSEQUENCE: frozenset[type[EventBody]] = frozenset((CameraChanged, MicChanged))
+"""Events from which nothing follows, neither for recording nor for any deadline: toggling must stay cheap."""
 
 
 def decide(session_id: SessionId, state: SessionState | None, command: Command, now: datetime, salt: str) -> Decision:
@@ -155,17 +200,12 @@ def decide(session_id: SessionId, state: SessionState | None, command: Command, 
         CoordinatorError: The command is refused; nothing has happened.
     """
     decision = Decision(session_id, state, now, salt)
-    if isinstance(command, OpenSession):
-        _open(decision, command)
-    else:
-        admitted = _admit(state, command)
-        if admitted is not None:
-            _HANDLERS[type(command)](decision, admitted, command)
-    decision.advance_time()
+    decision.hear(command)
     return decision
 
 
 _REFUSED_WHEN_ENDED: dict[type[Any], type[CoordinatorError] | None] = {
+    OpenSession: None,
     JoinSession: SessionEndedError,
     LeaveSession: None,
     DisconnectParticipant: None,
@@ -183,20 +223,21 @@ _HEARD_WHEN_ENDED = (AttachRecording, EraseUser)
 """What an ended session still decides on."""
 
 
-def _admit(state: SessionState | None, command: Command) -> SessionState | None:
+def _hear_unless_live(decision: Decision, state: SessionState | None, command: Command) -> None:
+    """Let a command happen to a session that has not been opened, or has ended."""
     if state is None:
-        raise SessionNotOpenError("this session has not been opened yet")
-    if state.is_live or isinstance(command, _HEARD_WHEN_ENDED):
-        return state
-    refusal = _REFUSED_WHEN_ENDED[type(command)]
-    if refusal is not None:
-        raise refusal(f"this session has ended ({state.end_reason})")
-    return None
+        if not isinstance(command, OpenSession):
+            raise SessionNotOpenError("this session has not been opened yet")
+        _open(decision, command)
+    elif isinstance(command, _HEARD_WHEN_ENDED):
+        _HANDLERS[type(command)](decision, state, command)
+    else:
+        refusal = _REFUSED_WHEN_ENDED[type(command)]
+        if refusal is not None:
+            raise refusal(f"this session has ended ({state.end_reason})")
 
 
 def _open(decision: Decision, command: OpenSession) -> None:
-    if decision.state is not None:
-        return
     decision.say(
         command.actor,
         SessionOpened(
@@ -212,6 +253,10 @@ def _open(decision: Decision, command: OpenSession) -> None:
             reconnect_grace_seconds=command.reconnect_grace_seconds,
         ),
     )
+
+
+def _keep_open(_decision: Decision, _state: SessionState, _command: OpenSession) -> None:
+    """Change nothing: it is open."""
 
 
 def _join(decision: Decision, state: SessionState, command: JoinSession) -> None:
@@ -243,7 +288,7 @@ def _join(decision: Decision, state: SessionState, command: JoinSession) -> None
 
 def _present_on(state: SessionState, user: UserId, connection: ConnectionId) -> ParticipantState:
     participant = state.participants.get(user)
-    if participant is None or not participant.is_present:
+    if participant is None or participant.presence is not _PRESENT:
         raise NotInSessionError("you are not in this session; join it first")
     if participant.connection_id != connection:
         raise NotInSessionError("a newer connection of yours has taken over; join again to take it back")
@@ -358,6 +403,7 @@ def _erase(decision: Decision, state: SessionState, command: EraseUser) -> None:
 
 
 _HANDLERS: dict[type[Any], Callable[[Decision, SessionState, Any], None]] = {
+    OpenSession: _keep_open,
     JoinSession: _join,
     LeaveSession: _leave,
     DisconnectParticipant: _disconnect,

@@ -43,12 +43,13 @@ def evolve(state: SessionState | None, event: Event) -> SessionState:
         IllegalTransitionError: The event does not follow: a gap in `seq`, or a cell that the tables do not have.
     """
     body = event.body
-    last, status_before = (0, None) if state is None else (state.seq, state.status)
-    if event.seq != last + 1:
-        raise IllegalTransitionError(f"event {event.seq} does not follow; expected {last + 1}")
-    status = next_status(status_before, body)
+    expected = 1 if state is None else state.seq + 1
+    if event.seq != expected:
+        raise IllegalTransitionError(f"event {event.seq} does not follow; expected {expected}")
     if state is None:
+        next_status(None, body)
         return _opened(event, body)
+    status = next_status(state.status, body)
     return _EFFECTS[type(body)](state, event, body, status)
 
 
@@ -153,10 +154,14 @@ def _joined(state: SessionState, event: Event, body: ParticipantJoined, status: 
 def _changed(state: SessionState, event: Event, body: Any, **changes: Any) -> SessionState:
     before = _existing(state, body.user_id, body)
     presence = next_presence(before.presence, body)
-    after = replace(before, presence=presence, seq=event.seq, **changes)
-    participants = {**state.participants, after.user_id: after}
-    changed = replace(state, updated_at=event.at, seq=event.seq, participants=participants)
+    changed = _with(state, event, replace(before, presence=presence, seq=event.seq, **changes))
     return changed if presence is before.presence else _with_emptiness(changed, event)
+
+
+def _with(state: SessionState, event: Event, participant: ParticipantState) -> SessionState:
+    participants = dict(state.participants)  # with what is set below, faster than a display of both
+    participants[participant.user_id] = participant
+    return replace(state, updated_at=event.at, seq=event.seq, participants=participants)
 
 
 def _with_emptiness(state: SessionState, event: Event) -> SessionState:
@@ -182,11 +187,16 @@ def _left(state: SessionState, event: Event, body: ParticipantLeft, _: SessionSt
 
 
 def _camera(state: SessionState, event: Event, body: CameraChanged, _: SessionStatus) -> SessionState:
-    return _changed(state, event, body, camera_enabled=body.camera_enabled)
+    # Written out, as the next: most events are toggles, and the table says of both that everyone stays where they are.
+    before = state.participants.get(body.user_id) or _existing(state, body.user_id, body)
+    next_presence(before.presence, body)
+    return _with(state, event, replace(before, seq=event.seq, camera_enabled=body.camera_enabled))
 
 
 def _mic(state: SessionState, event: Event, body: MicChanged, _: SessionStatus) -> SessionState:
-    return _changed(state, event, body, mic_enabled=body.mic_enabled)
+    before = state.participants.get(body.user_id) or _existing(state, body.user_id, body)
+    next_presence(before.presence, body)
+    return _with(state, event, replace(before, seq=event.seq, mic_enabled=body.mic_enabled))
 
 
 def _consent(state: SessionState, event: Event, body: Any, _: SessionStatus) -> SessionState:

@@ -39,8 +39,11 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 
 def wire_time(instant: datetime) -> str:
     """Write an instant as RFC 3339 in UTC with milliseconds and `Z`."""
-    if instant.tzinfo is UTC:  # as all are that were made here; three times as fast
-        return instant.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    if instant.tzinfo is UTC:
+        # As all are that were made here. The encoder is five times as fast as `isoformat`; it writes microseconds, or
+        # no fraction where that is zero.
+        text = _ENCODER.encode(instant)
+        return text[1:24].decode() + "Z" if instant.microsecond else text[1:20].decode() + ".000Z"
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
@@ -113,8 +116,12 @@ def seal(
         if event.at is not at:  # what is decided together mostly shares one instant
             at, at_on_wire = event.at, wire_time(event.at)
         json = _canonical(event, at_on_wire)
-        covered = cast.covered(event)
         sealed.append(SealedEvent(event, json))
+        alias = cast.alias_throughout(event)
+        if alias is not None:
+            lines.append(_renamed(json, event.actor.user_id, alias))
+            continue
+        covered = cast.covered(event)
         lines.append(json if covered is event else _canonical(covered, at_on_wire))
     digest = _chain_hash(
         {
@@ -135,6 +142,14 @@ def seal(
         prev_hash=prev_hash,
         hash=digest,
     )
+
+
+def _renamed(json: bytes, user: UserId, alias: Alias) -> bytes:
+    """Return canonical JSON with a user's pseudonym wherever the id is, without encoding it all once more.
+
+    Only an id matches: inside a text of somebody every quotation mark has a backslash before it, which is not so here.
+    """
+    return json.replace(b'"userId":' + _ENCODER.encode(user), f'"userId":"{alias.pseudonym}"'.encode())
 
 
 def canonical_event(event: Event) -> bytes:

@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from coordinator.domain.events import Actor, Event, EventBody, ParticipantJoined, Role, UserErased
+from coordinator.domain.events import EVENT_TYPES, Actor, Event, EventBody, ParticipantJoined, Role, UserErased
 from coordinator.domain.ids import UserId
 
 _SALT = re.compile("[0-9a-f]{32}")
@@ -93,6 +93,25 @@ class Cast:
 
     def __init__(self, aliases: Mapping[UserId, Alias]) -> None:
         self._aliases = aliases
+
+    def alias_throughout(self, event: Event) -> Alias | None:
+        """Return the alias of the user who alone is named by the next event, as actor and in `data.userId`.
+
+        Then all that the chain covers differently is that id, both times, and nothing changes for the events after it.
+        None: any other case, for which `covered` must be asked.
+        """
+        actor, body = event.actor, event.body
+        user = actor.user_id
+        alias = self._aliases.get(user)
+        if (
+            alias is None
+            or type(body) not in _NAMING_ONLY
+            or body.user_id != user  # type: ignore[attr-defined]
+            or event.salt is not None
+            or actor.role is Role.SYSTEM
+        ):
+            return None
+        return alias
 
     def covered(self, event: Event) -> Event:
         """Return what the chain covers of the next event: the very same object, or one with pseudonyms in it."""
@@ -242,6 +261,14 @@ def _covered_body(body: EventBody, alias: Alias) -> EventBody:
 @functools.cache
 def _personal_texts_of(body: type[EventBody]) -> tuple[str, ...]:
     return tuple(name for name in PERSONAL_TEXTS if name in body.__struct_fields__)
+
+
+_NAMING_ONLY = frozenset(
+    body
+    for body in EVENT_TYPES.values()
+    if "user_id" in body.__struct_fields__ and not _personal_texts_of(body) and body is not UserErased
+)
+"""Events that say of their user nothing personal but the id, and leave aliases as they are."""
 
 
 def _covered_data(data: dict[str, Any], alias: Alias) -> dict[str, Any]:

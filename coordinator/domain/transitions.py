@@ -110,6 +110,16 @@ PARTICIPANT_TRANSITIONS: dict[tuple[Presence, str], Presence] = {
 }
 """(presence, event) -> next presence. `mic_changed` reaches an absent user only as a moderator's mute."""
 
+# The same tables by event first: a look-up is made for every event, and must not have to make a key for it.
+_STATUS_AFTER = {
+    body: {before: after for (before, kind), after in SESSION_TRANSITIONS.items() if kind is body}
+    for _, body in SESSION_TRANSITIONS
+}
+_PRESENCE_AFTER = {
+    word: {before: after for (before, kind), after in PARTICIPANT_TRANSITIONS.items() if kind == word}
+    for _, word in PARTICIPANT_TRANSITIONS
+}
+
 
 def next_status(status: SessionStatus | None, body: EventBody) -> SessionStatus:
     """Return the session's status after `body`.
@@ -118,7 +128,7 @@ def next_status(status: SessionStatus | None, body: EventBody) -> SessionStatus:
         IllegalTransitionError: The table has no such cell.
     """
     try:
-        return SESSION_TRANSITIONS[status, type(body)]
+        return _STATUS_AFTER[type(body)][status]
     except KeyError:
         raise IllegalTransitionError(f"{body.kind} cannot happen to a session that is {status or 'unopened'}") from None
 
@@ -129,9 +139,9 @@ def next_presence(presence: Presence, body: EventBody) -> Presence:
     Raises:
         IllegalTransitionError: The table has no such cell.
     """
-    word = REMOVAL if isinstance(body, ParticipantLeft) and body.reason is LeftReason.REMOVED else body.kind
+    word = REMOVAL if type(body) is ParticipantLeft and body.reason is LeftReason.REMOVED else body.kind
     try:
-        return PARTICIPANT_TRANSITIONS[presence, word]
+        return _PRESENCE_AFTER[word][presence]
     except KeyError:
         raise IllegalTransitionError(f"{word} cannot happen to a participant who is {presence}") from None
 

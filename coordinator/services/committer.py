@@ -8,13 +8,11 @@ At most one commit of a room is in flight, so its next commands are decided on a
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from itertools import repeat
 
 from coordinator.domain.commands import AdvanceTime, Command
-from coordinator.domain.deadlines import next_deadline
-from coordinator.domain.decide import Decision, decide
+from coordinator.domain.decide import Decision
 from coordinator.domain.errors import CoordinatorError, UnavailableError
-from coordinator.domain.events import Event
 from coordinator.domain.ids import CommitId, SessionId
 from coordinator.domain.ledger import Commit, seal
 from coordinator.domain.state import SessionState
@@ -40,13 +38,21 @@ _log = get_logger("committer")
 
 @dataclass(slots=True)
 class _Batch:
-    """One room's commands, decided; `answers` hold a seq or a refusal each, `deadline` is that of the state."""
+    """One room's commands, decided.
+
+    Attributes:
+        room: The room.
+        commit: What is to be written, if anything.
+        state: After that.
+        asked: The commands that have been decided and not answered yet.
+        outcomes: A seq or a refusal for each of them.
+    """
 
     room: Room
     commit: Commit | None = None
     state: SessionState | None = None
-    deadline: datetime | None = None
-    answers: list[tuple[Pending, int | Exception]] = field(default_factory=list)
+    asked: list[Pending] = field(default_factory=list)
+    outcomes: list[int | Exception] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -122,10 +128,11 @@ class GroupCommitter:
         Raises:
             UnavailableError: Too many commands are waiting; this one was not taken.
         """
-        if self.counts.waiting >= self._max_pending:
+        counts = self.counts
+        if counts.waiting >= self._max_pending:
             raise UnavailableError("the database cannot keep up; try again")
         (room.pending.appendleft if first else room.pending.append)(Pending(command, answer, first))
-        self.counts.waiting += 1
+        counts.waiting += 1
         self._mark(room)
 
     async def run(self) -> None:
@@ -243,48 +250,42 @@ class GroupCommitter:
         self._dirty.clear()
 
     def _fail(self, batch: _Batch, failure: Exception) -> None:
+        """Answer what was decided of a room, and what still waits in it."""
+        pending = batch.room.pending
+        batch.asked += pending
+        pending.clear()
         self._answer(batch, failure)
-        while batch.room.pending:
-            self._settle(batch.room.pending.popleft(), failure)
 
     def _decide(self, batch: _Batch) -> None:
-        room = batch.room
-        batch.state = room.state
-        batch.deadline = None if room.state is None else next_deadline(room.state)
-        now = self._clock.now()
-        events: list[Event] = []
-        while room.pending and len(batch.answers) < MAX_COMMANDS_PER_COMMIT and len(events) < _ENOUGH_EVENTS:
-            pending = room.pending.popleft()
+        room, counts = batch.room, self.counts
+        # One for all of them: what it finds out of the state, and of the time, holds from one command to the next.
+        decision = Decision(room.session_id, room.state, self._clock.now(), self._salt)
+        waiting, events, asked, outcomes = room.pending, decision.events, batch.asked, batch.outcomes
+        while waiting and len(asked) < MAX_COMMANDS_PER_COMMIT and len(events) < _ENOUGH_EVENTS:
+            pending = waiting.popleft()
             if pending.answer.done():
-                self.counts.waiting -= 1  # nobody waits for it any more
+                counts.waiting -= 1  # nobody waits for it any more
                 continue
-            batch.answers.append((pending, self._decide_one(batch, events, pending.command, now)))
-        if room.pending:
+            asked.append(pending)
+            try:
+                if decision.may_be_overdue:
+                    decision.hear(AdvanceTime())  # what fell due before the command happens even if that is refused
+                decision.hear(pending.command)
+                outcomes.append(0 if decision.state is None else decision.state.seq)
+            except CoordinatorError as refusal:
+                outcomes.append(refusal)
+            except Exception as defect:  # noqa: BLE001 - logged, and answered with
+                _log.exception("decider_failed", session=room.session_id, command=type(pending.command).__name__)
+                outcomes.append(defect)
+            if decision.is_salt_used:  # hardly any command introduces a user, and a salt costs a system call
+                self._salt = self._ids.new_salt()
+                decision.salt, decision.is_salt_used = self._salt, False
+        if waiting:
             self._mark(room)
+        batch.state = decision.state
         if events:
             aliases = {} if room.state is None else room.state.aliases
             batch.commit = seal(CommitId(self._ids.new_id()), events, room.head_hash, aliases)
-
-    def _decide_one(self, batch: _Batch, events: list[Event], command: Command, now: datetime) -> int | Exception:
-        try:
-            if batch.deadline is not None and batch.deadline <= now:
-                # What fell due before the command happens even when the command is refused.
-                self._take(batch, events, decide(batch.room.session_id, batch.state, AdvanceTime(), now, self._salt))
-            decision = decide(batch.room.session_id, batch.state, command, now, self._salt)
-        except CoordinatorError as refusal:
-            return refusal
-        except Exception as defect:  # noqa: BLE001 - logged, and answered with
-            _log.exception("decider_failed", session=batch.room.session_id, command=type(command).__name__)
-            return defect
-        self._take(batch, events, decision)
-        return 0 if decision.state is None else decision.state.seq
-
-    def _take(self, batch: _Batch, events: list[Event], decision: Decision) -> None:
-        events += decision.events
-        batch.state, batch.deadline = decision.state, decision.deadline
-        for event in decision.events:
-            if event.salt is not None:  # hardly any introduces a user, and a salt costs a system call
-                self._salt = self._ids.new_salt()
 
     async def _write(self, batches: list[_Batch]) -> None:
         commits = {batch.commit.id: batch.commit for batch in batches if batch.commit is not None}
@@ -329,20 +330,22 @@ class GroupCommitter:
         self.counts.conflicts += 1
         _log.info("commit_conflict", session=batch.room.session_id)
         batch.room.is_stale = True
+        asked, batch.asked = batch.asked, []
         waiting = batch.room.pending
         urgent = [waiting.popleft() for _ in range(len(waiting)) if waiting[0].is_first]
-        waiting.extendleft(reversed([*urgent, *(pending for pending, _ in batch.answers)]))
+        waiting.extendleft(reversed([*urgent, *asked]))
         self._mark(batch.room)
 
     def _answer(self, batch: _Batch, failure: Exception | None = None) -> None:
-        for pending, answer in batch.answers:
-            self._settle(pending, failure or answer)
-
-    def _settle(self, pending: Pending, answer: int | Exception) -> None:
-        self.counts.waiting -= 1
-        if pending.answer.done():
-            return
-        if isinstance(answer, Exception):
-            pending.answer.set_exception(answer)
-        else:
-            pending.answer.set_result(answer)
+        """Tell everybody whose command was decided the outcome, once: `failure`, or that of the command."""
+        asked, batch.asked = batch.asked, []
+        self.counts.waiting -= len(asked)
+        outcomes = batch.outcomes if failure is None else repeat(failure)
+        for pending, outcome in zip(asked, outcomes, strict=False):
+            answer = pending.answer
+            if answer.done():
+                continue
+            if isinstance(outcome, int):
+                answer.set_result(outcome)
+            else:
+                answer.set_exception(outcome)

@@ -133,6 +133,8 @@ class Room:
             self.state = state
             self._recent.extend([sealed.event for sealed in commit.events])
         self.head_hash = commit.hash
+        if self.state is not None and self.state.is_live:
+            return  # nobody is erased from it yet
         for sealed in commit.events:
             if type(sealed.event.body) is UserErased:
                 self._recent.clear()  # they name the user; the journal will not

@@ -96,9 +96,11 @@ class Rooms:
         """Call `callback` with a session and its slot after each commit that ended it; otherwise as `on_commit`."""
 
         def report(room: Room, commit: Commit) -> None:
+            state = room.state
+            if state is None or state.is_live:
+                return  # as nearly always: no need to look at the events
             if any(isinstance(sealed.event.body, SessionEnded) for sealed in commit.events):
-                assert room.state is not None
-                callback(room.session_id, room.state.time_slot_id)
+                callback(room.session_id, state.time_slot_id)
 
         self.on_commit(report)
 

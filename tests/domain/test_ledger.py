@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from coordinator.domain.events import EVENT_TYPES, SYSTEM, Event, EventBody, MicChanged, SessionStarted
+from coordinator.domain.events import EVENT_TYPES, SYSTEM, Actor, Event, EventBody, MicChanged, Role, SessionStarted
 from coordinator.domain.ids import CommitId, UserId
 from coordinator.domain.ledger import (
     GENESIS,
@@ -25,7 +26,8 @@ from coordinator.domain.ledger import (
     wire_value,
 )
 from coordinator.domain.model import Language
-from tests.domain.logs import logs
+from coordinator.domain.pseudonyms import Cast, alias_of
+from tests.domain.logs import BODIES, SALTS, USERS, logs
 from tests.domain.samples import opened, participant_words, session_words
 from tests.domain.stored import Salts, canonical, chain_hash, stored_form
 from tests.domain.story import ANNA, BEN, MODERATOR, SESSION, START, consent, join, minutes, record, running, seconds
@@ -141,6 +143,28 @@ def test_anyone_can_compute_the_hashes_with_a_json_library(log: list[Commit]) ->
         for sealed, event in zip(commit.events, plain["events"], strict=True):
             shown = {name: value for name, value in event.items() if name != "salt"}
             assert sealed.json == canonical({**shown, "sessionId": SESSION})
+
+
+@given(BODIES, USERS, st.sampled_from(Role), SALTS)
+def test_whoever_speaks_of_themselves_is_renamed_as_the_whole_line_would_be_written_anew(
+    body: EventBody, user: UserId, role: Role, salt: str
+) -> None:
+    quoted = f'"userId":{json.dumps(user, ensure_ascii=False)}'
+    texts = {name: quoted for name in ("connection_id", "policy_version", "message") if hasattr(body, name)}
+    named = {"user_id": user} if hasattr(body, "user_id") else {}
+    event = an_event(msgspec.structs.replace(body, **named, **texts))
+    event = msgspec.structs.replace(event, actor=Actor(user_id=user, role=role))
+    aliases = {user: alias_of(user, salt)}
+    commit = seal(CommitId("c0" * 12), [event], GENESIS, aliases)
+    head = canonical({"at": wire_time(event.at), "id": commit.id, "prevHash": GENESIS, "seq": 7, "sessionId": SESSION})
+    line = canonical_event(Cast(aliases).covered(event))
+    assert commit.hash == hashlib.sha256(head + b"\n" + line).hexdigest()
+    assert commit.events[0].json == canonical_event(event)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_an_instant_is_written_with_milliseconds(instant: datetime) -> None:
+    assert wire_time(instant) == instant.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 @given(logs())

@@ -1,14 +1,13 @@
 """Group commit when all goes well, and when there is too much of it: gathering, durability, bounds, defects."""
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 import pytest
 
 from coordinator.adapters.memory.clock import ManualClock
 from coordinator.domain.commands import Command
-from coordinator.domain.decide import Decision, decide
+from coordinator.domain.decide import Decision
 from coordinator.domain.errors import (
     NotInSessionError,
     RoomFullError,
@@ -16,8 +15,6 @@ from coordinator.domain.errors import (
     UnavailableError,
 )
 from coordinator.domain.ids import SessionId
-from coordinator.domain.state import SessionState
-from coordinator.services import committer
 from coordinator.services.committer import MAX_COMMANDS_PER_COMMIT, MAX_ROOMS_PER_FLUSH
 from tests.domain.story import (
     ANNA,
@@ -237,15 +234,17 @@ async def test_each_user_gets_a_salt_of_its_own(world: World, node: Node) -> Non
 async def test_a_defect_in_the_decider_is_answered_and_harms_nobody_else(
     world: World, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(session: SessionId, state: SessionState | None, command: Command, now: datetime, salt: str) -> Decision:
+    hear = Decision.hear
+
+    def broken(decision: Decision, command: Command) -> None:
         if getattr(command, "user_id", None) == BEN:
             raise ZeroDivisionError
-        return decide(session, state, command, now, salt)
+        hear(decision, command)
 
     world.tolerated = {"decider_failed"}
     one, other = await sessions(world, node, 2)
     await node.do(one, join(ANNA), join(BEN))
-    monkeypatch.setattr(committer, "decide", broken)
+    monkeypatch.setattr(Decision, "hear", broken)
     before, defect, after = [await node.submit(one, command) for command in (leave(ANNA), remove(BEN), join(CLEO))]
     elsewhere = await node.submit(other, join(ANNA))
     assert [await soon(answer) for answer in (before, after, elsewhere)] == [4, 5, 2]

@@ -19,22 +19,21 @@ class Frames:
 
     Attributes:
         texts: The messages, type digits included.
+        websocket: The messages as WebSocket frames, one behind the other; nothing until `framed` was asked for them.
         packets: What the ordinary road has made of them; None as long as nobody there needed it.
     """
 
-    __slots__ = ("_websocket", "packets", "texts")
+    __slots__ = ("packets", "texts", "websocket")
 
     def __init__(self, texts: Sequence[bytes]) -> None:
         self.texts = texts
         self.packets: list[Any] | None = None
-        self._websocket: bytes | None = None
+        self.websocket = b""
 
-    @property
-    def websocket(self) -> bytes:
-        """The messages as WebSocket frames, one behind the other."""
-        if self._websocket is None:
-            self._websocket = b"".join(map(text_frame, self.texts))
-        return self._websocket
+    def framed(self) -> bytes:
+        """Make the messages into WebSocket frames, and keep these for all others."""
+        self.websocket = b"".join(map(text_frame, self.texts))
+        return self.websocket
 
 
 class Client(ABC):

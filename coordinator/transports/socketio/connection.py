@@ -103,8 +103,8 @@ class Connection:
 
     def acknowledge(self, packet_id: int | None, reply: bytes) -> None:
         """Answer an event, if an answer is wanted."""
-        if packet_id is not None:
-            self.send(packets.ack_packet(self.namespace, packet_id, reply))
+        if packet_id is not None and not self.is_closed:
+            self.client.send(packets.ack_packet(self.namespace, packet_id, reply))
 
     def send(self, text: bytes) -> None:
         """Send an Engine.IO message in order with everything else; a client that does not read is disconnected."""

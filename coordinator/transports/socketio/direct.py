@@ -216,12 +216,15 @@ class DirectClient(Client, asyncio.Protocol):
     def send(self, text: bytes) -> None:
         """Send an Engine.IO message after everything sent before."""
         if self._is_open:
-            self._put(text_frame(text))
+            if self._pending is None:
+                self._put(text_frame(text))
+            else:
+                self._pending.append(text_frame(text))  # as `_put` would: mostly an ack, behind what it acknowledges
 
     def send_all(self, frames: Frames) -> None:
         """Send messages that go to others as well."""
         if self._is_open:
-            self._put(frames.websocket)
+            self._put(frames.websocket or frames.framed())
 
     def ping(self) -> None:
         """Ask whether it is still there, or let go of it."""

@@ -27,7 +27,8 @@ class Fanout:
             if frames is None:
                 texts = [packets.event_packet(namespace, sealed.event.body.kind, sealed.json) for sealed in events]
                 frames = made[namespace] = Frames(texts)
-            connection.send_all(frames)
+            if not connection.is_closed:  # as `send_all` does, without another call for each of them
+                connection.client.send_all(frames)
 
     def announce(self, subscribers: Iterable[Subscriber], name: str, payload: Mapping[str, Any]) -> None:
         """Send each of `subscribers` a transient message."""

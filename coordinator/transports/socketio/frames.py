@@ -27,6 +27,7 @@ _MASKED, _LENGTH = 0x80, 0x7F
 _LENGTH_16, _LENGTH_64 = 126, 127
 _WHOLE_TEXT = _FIN | _TEXT
 _HEADER_BYTES = 2
+_SHORT_HEADER_BYTES = _HEADER_BYTES + MASK_BYTES
 _MAX_16, _MAX_64 = 0xFFFF, 0x7FFF_FFFF_FFFF_FFFF
 _CODE_BYTES = 2
 _FINISHED = 0
@@ -117,7 +118,22 @@ class FrameReader:
         Returns:
             What is complete by now, in order.
         """
-        if self._rest is not None:
+        if self._rest is None:
+            # Mostly one short text arrives, whole and alone: then its second byte tells the size of all.
+            size = len(data) - _SHORT_HEADER_BYTES
+            if (
+                0 <= size <= SHORT_BYTES
+                and data[0] == _WHOLE_TEXT
+                and data[1] == _MASKED + size
+                and self._message is None
+            ):
+                payload = bytearray(data[_SHORT_HEADER_BYTES:])
+                unmask(data[_HEADER_BYTES:_SHORT_HEADER_BYTES], payload)
+                try:
+                    return [payload.decode()]
+                except UnicodeDecodeError:
+                    pass  # said below
+        else:
             if self._awaited == _FINISHED:
                 return []
             self._rest += data
@@ -268,6 +284,7 @@ def _may_be_sent(code: int) -> bool:
 
 
 _SHORT_TEXT = tuple(bytes((_WHOLE_TEXT, size)) for size in range(SHORT_BYTES + 1))
+_MEDIUM_TEXT = bytes((_WHOLE_TEXT, _LENGTH_16))
 _SHORT_PONG = tuple(bytes((_FIN | _PONG, size)) for size in range(SHORT_BYTES + 1))
 
 
@@ -281,7 +298,7 @@ def text_frame(payload: bytes) -> bytes:
     if size <= SHORT_BYTES:
         return _SHORT_TEXT[size] + payload
     if size <= _MAX_16:
-        return b"%c%c%b%b" % (_WHOLE_TEXT, _LENGTH_16, size.to_bytes(2), payload)
+        return _MEDIUM_TEXT + size.to_bytes(2) + payload
     return b"%c%c%b%b" % (_WHOLE_TEXT, _LENGTH_64, size.to_bytes(8), payload)
 
 

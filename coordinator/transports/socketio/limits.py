@@ -51,9 +51,10 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Take one; tell whether there was one. `now` is in seconds of a clock that never runs backwards."""
-        self._level = min(self._burst, self._level + (now - self._then) * self._rate)
+        level = self._level + (now - self._then) * self._rate
+        if level > self._burst:  # every message is counted, and calling `min` would be the dearest part of that
+            level = self._burst
         self._then = now
-        if self._level < 1.0:
-            return False
-        self._level -= 1.0
-        return True
+        is_there = level >= 1.0
+        self._level = level - 1.0 if is_there else level
+        return is_there

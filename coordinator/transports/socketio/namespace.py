@@ -52,7 +52,7 @@ _NO_ARGUMENT = msgspec.Raw(b"{}")
 _log = get_logger("namespace")
 
 
-class SeqAnswer(msgspec.Struct, eq=False):
+class SeqAnswer(msgspec.Struct, eq=False, gc=False):
     """Who waits for a command of a connection: its ack, sent as soon as the outcome is known."""
 
     connection: Connection
@@ -104,11 +104,11 @@ class Immediate(NamedTuple, Generic[M]):
 
 
 class _Route(NamedTuple):
-    """A handler, and how its messages are read."""
+    """A handler, how its messages are read, and what takes them where they can be taken at once."""
 
     handler: Handler[Any] | Immediate[Any]
     read: Callable[[msgspec.Raw], Message | Request]
-    pace: Pace
+    take: Callable[[Connection, Any, SeqAnswer], None] | None
 
 
 class Surroundings(NamedTuple):
@@ -151,7 +151,8 @@ class Namespace(ABC):
         self._clock = surroundings.clock
         self._spawn = surroundings.spawn
         self._routes = {
-            name: _Route(handler, _reader(handler.kind), handler.pace) for name, handler in handlers.items()
+            name: _Route(handler, _reader(handler.kind), handler.take if isinstance(handler, Immediate) else None)
+            for name, handler in handlers.items()
         }
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -178,16 +179,16 @@ class Namespace(ABC):
         if connection.is_closed:
             return
         try:
-            handler, read, _ = self._admitted(connection, event.name)
+            handler, read, take = self._admitted(connection, event.name)
             if event.arguments > 1:
                 raise InvalidRequestError("an event carries one object, not several arguments")  # noqa: TRY301
             message = read(_NO_ARGUMENT if event.payload is None else event.payload)
-            if isinstance(handler, Handler) or connection.waiting:
+            if take is None or connection.waiting:
                 # Tasks start in the order in which they are made, and the connection keeps that order from there.
                 connection.waiting += 1
                 self._start(self._take_in_turn(connection, event.id, handler, message))
             else:
-                handler.take(connection, message, SeqAnswer(connection, event.id))
+                take(connection, message, SeqAnswer(connection, event.id))
         except Exception as error:  # noqa: BLE001 - a defect must not leave a client without an answer
             connection.acknowledge(event.id, encode(_refusal(error, connection)))
 
@@ -225,7 +226,7 @@ class Namespace(ABC):
     def _admitted(self, connection: Connection, name: str) -> _Route:
         """Return what handles an event, unless there are too many; unknown ones count too."""
         route = self._routes.get(name)
-        pace = Pace.COMMANDS if route is None else route.pace
+        pace = Pace.COMMANDS if route is None else route.handler.pace
         if not connection.may_send(pace, self._clock.monotonic()):
             raise RateLimitedError("too many messages; slow down")
         if route is None:

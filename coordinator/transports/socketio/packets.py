@@ -37,6 +37,9 @@ _HEADER = re.compile(
 ).match
 """What stands before the JSON. Nothing is tried twice: where a part can begin, it has begun."""
 
+_USUAL_HEADER = re.compile(rf"{_MESSAGE}{_EVENT}(/[^,?]*+),([0-9]{{1,15}}+)(?=\[)").match
+"""The same of an event that asks for an ack, in a namespace with a name: nearly all are, and it is read faster."""
+
 _NOT_JSON = "an event is JSON: an array of its name and one object"
 _NO_NAME = "an event is an array that begins with its name"
 _BINARY = "nothing that can be sent here is binary"
@@ -115,6 +118,10 @@ def read_packet(text: str) -> Packet:
 
     Whatever is wrong with it is part of what is returned: this never raises.
     """
+    usual = _USUAL_HEADER(text)
+    if usual is not None:
+        namespace, digits = usual.groups()
+        return _read_event(namespace, int(digits), text[usual.end() :])
     header = _HEADER(text)
     if header is None:
         return Malformed("not Socket.IO")
@@ -123,13 +130,7 @@ def read_packet(text: str) -> Packet:
     packet_id = int(digits) if digits else None
     data = text[header.end() :]
     if kind == _EVENT:
-        try:
-            name, payload = _decode_usual(data)
-        except (msgspec.DecodeError, RecursionError):
-            return _unusual_event(namespace, packet_id, data)
-        if name in _RESERVED:
-            return _reserved(namespace, packet_id, name)
-        return Event(namespace, packet_id, name, payload)
+        return _read_event(namespace, packet_id, data)
     if kind is None:
         # Its attachments need no look: they come as binary messages.
         return BadEvent(namespace, packet_id, _BINARY) if binary == _BINARY_EVENT else Malformed(_BINARY)
@@ -153,6 +154,16 @@ def address_of_event(text: str) -> Address | None:
     if header is None or not (header[1] == _EVENT or header[2] == _BINARY_EVENT):
         return None
     return Address(header[3] or _ROOT, int(header[4]) if header[4] else None)
+
+
+def _read_event(namespace: str, packet_id: int | None, data: str) -> Event | BadEvent:
+    try:
+        name, payload = _decode_usual(data)
+    except (msgspec.DecodeError, RecursionError):
+        return _unusual_event(namespace, packet_id, data)
+    if name in _RESERVED:
+        return _reserved(namespace, packet_id, name)
+    return Event(namespace, packet_id, name, payload)
 
 
 def _unusual_event(namespace: str, packet_id: int | None, data: str) -> Event | BadEvent:
@@ -186,6 +197,12 @@ def _head(kind: str, namespace: str) -> bytes:
 
 _known_head = functools.lru_cache(maxsize=64)(_head)
 """For the namespaces that there are; any other name is the client's."""
+
+
+@functools.lru_cache(maxsize=256)
+def _known_event_head(namespace: str, name: str) -> bytes:
+    """Write all that stands before the payload of an event; there are few names."""
+    return b'%b["%b",' % (_known_head(_EVENT, namespace), name.encode())
 
 
 def open_packet(sid: str, *, ping_interval_ms: int, ping_timeout_ms: int, max_payload: int) -> bytes:
@@ -230,7 +247,7 @@ def event_packet(namespace: str, name: str, payload: bytes) -> bytes:
         name: A name that stands in JSON as it is.
         payload: Its one argument, as JSON.
     """
-    return b'%b["%b",%b]' % (_known_head(_EVENT, namespace), name.encode(), payload)
+    return b"%b%b]" % (_known_event_head(namespace, name), payload)
 
 
 def ack_packet(namespace: str, packet_id: int, payload: bytes) -> bytes:

@@ -14,6 +14,7 @@ from coordinator.transports.socketio.client import Client
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.namespace import Namespace
+from coordinator.transports.socketio.packets import Event, read_packet
 
 
 class EngineLimits(NamedTuple):
@@ -84,8 +85,8 @@ class Reception:
         size = (len(text) if text.isascii() else len(text.encode())) - 1
         if size > self._message_bytes:
             return self._refuse_size(client, text, size)
-        packet = packets.read_packet(text)
-        if isinstance(packet, packets.Event):
+        packet = read_packet(text)
+        if type(packet) is Event:
             connection = client.on(packet.namespace)
             if connection is None:
                 return None  # nobody is heard before being connected
