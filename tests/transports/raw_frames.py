@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
-from coordinator.transports.socketio.frames import FrameReader, Message
-from coordinator.transports.socketio.masks import xor
+from coordinator.transports.socketio.wire.frames import FrameReader, Message
+from coordinator.transports.socketio.wire.masks import xor
 
 FIN = 0x80
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA

@@ -20,11 +20,11 @@ from coordinator.domain.ids import NodeId, UserId
 from coordinator.ports.identity import Identity
 from coordinator.protocol.messages import Message
 from coordinator.transports.socketio.connection import Connection
-from coordinator.transports.socketio.direct import DirectClient
+from coordinator.transports.socketio.direct.road import DirectClient
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
 from coordinator.transports.socketio.namespace import Handler, Immediate, Namespace, Reply, SeqAnswer, Surroundings
-from coordinator.transports.socketio.ordinary import OrdinaryClient
+from coordinator.transports.socketio.ordinary.road import OrdinaryClient
 from coordinator.transports.socketio.server import SocketServer
 from tests.transports.clients import NAMESPACE
 from tests.transports.harness import eventually

@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.domain.events import DisconnectReason
 from coordinator.transports.socketio import server
-from coordinator.transports.socketio.direct import DirectClient
+from coordinator.transports.socketio.direct.road import DirectClient
 from tests.transports.clients import NAMESPACE
 from tests.transports.conftest import StartLive
 from tests.transports.harness import Live, eventually

@@ -14,9 +14,9 @@ import pytest
 import uvloop
 from aiohttp import web_protocol
 
-from coordinator.transports.socketio import handover
 from coordinator.transports.socketio.connection import Connection
-from coordinator.transports.socketio.direct import DirectClient
+from coordinator.transports.socketio.direct import handover
+from coordinator.transports.socketio.direct.road import DirectClient
 from tests.transports.clients import NAMESPACE
 from tests.transports.harness import Live, eventually
 from tests.transports.road import Polling, Road, running_road

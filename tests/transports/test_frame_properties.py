@@ -11,8 +11,8 @@ from aiohttp.streams import EofStream
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coordinator.transports.socketio import frames, masks
-from coordinator.transports.socketio.frames import (
+from coordinator.transports.socketio.wire import frames, masks
+from coordinator.transports.socketio.wire.frames import (
     Close,
     FrameReader,
     Message,
@@ -23,7 +23,7 @@ from coordinator.transports.socketio.frames import (
     pong_frame,
     text_frame,
 )
-from coordinator.transports.socketio.masks import xor
+from coordinator.transports.socketio.wire.masks import xor
 from tests.transports.raw_frames import (
     BINARY,
     CLOSE,

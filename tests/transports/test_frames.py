@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 
-from coordinator.transports.socketio.frames import Close, FrameReader, Message, Ping, Pong, Violation
+from coordinator.transports.socketio.wire.frames import Close, FrameReader, Message, Ping, Pong, Violation
 from tests.transports.raw_frames import (
     BINARY,
     CLOSE,

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from coordinator.domain.events import DisconnectReason
-from coordinator.transports.socketio import handover
+from coordinator.transports.socketio.direct import handover
 from tests.transports.clients import NAMESPACE
 from tests.transports.harness import Live, eventually
 from tests.transports.raw_frames import PING, client_frame, text

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from coordinator.adapters.memory.clock import ManualClock
 from coordinator.domain.ids import NodeId
-from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Frames
-from coordinator.transports.socketio.direct import DirectClient, DirectRoad
-from coordinator.transports.socketio.frames import text_frame
+from coordinator.transports.socketio.direct.outgoing import Outgoing
+from coordinator.transports.socketio.direct.road import DirectClient, DirectRoad
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
 from coordinator.transports.socketio.namespace import Surroundings
-from coordinator.transports.socketio.outgoing import Outgoing
 from coordinator.transports.socketio.reception import EngineLimits, Reception
+from coordinator.transports.socketio.wire import packets
+from coordinator.transports.socketio.wire.frames import text_frame
 from tests.transports.clients import NAMESPACE
 from tests.transports.harness import Live
 from tests.transports.road import LIMITS, START, Notebook, Tokens

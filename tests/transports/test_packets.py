@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from coordinator.domain.events import EVENT_TYPES
 from coordinator.protocol.codec import encode
-from coordinator.transports.socketio import packets
-from coordinator.transports.socketio.packets import (
+from coordinator.transports.socketio.wire import packets
+from coordinator.transports.socketio.wire.packets import (
     Ack,
     Address,
     BadEvent,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.adapters.memory.clock import ManualClock
-from coordinator.transports.socketio.pings import Pings
+from coordinator.transports.socketio.direct.pings import Pings
 from tests.transports.road import START
 
 _INTERVAL = 10.0

@@ -27,14 +27,14 @@ from coordinator.domain.ids import ConnectionId, NodeId, UserId
 from coordinator.domain.ledger import SealedEvent
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
-from coordinator.transports.socketio import engine as parts
-from coordinator.transports.socketio import ordinary as ours
 from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.fanout import Fanout
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
-from coordinator.transports.socketio.ordinary import OrdinaryRoad
+from coordinator.transports.socketio.ordinary import engine as parts
+from coordinator.transports.socketio.ordinary import road as ours
+from coordinator.transports.socketio.ordinary.road import OrdinaryRoad
 from coordinator.transports.socketio.reception import EngineLimits, Reception
 from tests.transports.harness import Live
 

@@ -18,7 +18,7 @@ from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import SocketLimits
 from coordinator.transports.socketio.namespace import Surroundings
-from coordinator.transports.socketio.packets import Event, read_packet
+from coordinator.transports.socketio.wire.packets import Event, read_packet
 from tests.transports.clients import NAMESPACE
 from tests.transports.road import LIMITS, START, Notebook, Road, Tokens, running_road
 

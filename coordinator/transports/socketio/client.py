@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from coordinator.transports.socketio.frames import text_frame
+from coordinator.transports.socketio.wire.frames import text_frame
 
 if TYPE_CHECKING:
     from coordinator.transports.socketio.connection import Connection

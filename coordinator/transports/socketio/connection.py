@@ -9,9 +9,9 @@ from coordinator.domain.ids import ConnectionId, SessionId
 from coordinator.ports.identity import Identity
 from coordinator.protocol.codec import encode
 from coordinator.telemetry import get_logger
-from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.limits import Pace, SocketLimits, TokenBucket
+from coordinator.transports.socketio.wire import packets
 
 _FINAL = frozenset({"replaced", "removed"})
 """Reasons after which the client is told not to come back by itself."""

@@ -9,9 +9,9 @@ from typing import Any
 from coordinator.domain.ledger import SealedEvent
 from coordinator.ports.audience import Subscriber
 from coordinator.protocol.codec import encode
-from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Frames
 from coordinator.transports.socketio.connection import Connection
+from coordinator.transports.socketio.wire import packets
 
 
 class Fanout:

@@ -30,7 +30,7 @@ from coordinator.transports.socketio.client import Client
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.limits import Pace
-from coordinator.transports.socketio.packets import Event
+from coordinator.transports.socketio.wire.packets import Event
 
 Reply: TypeAlias = dict[str, Any]
 

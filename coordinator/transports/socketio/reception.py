@@ -9,12 +9,12 @@ from typing import NamedTuple
 from coordinator.domain.errors import CoordinatorError, InvalidRequestError, PayloadTooLargeError
 from coordinator.domain.events import DisconnectReason
 from coordinator.protocol.codec import encode, refusal
-from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Client
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.handshake import Connections
 from coordinator.transports.socketio.namespace import Namespace
-from coordinator.transports.socketio.packets import Event, read_packet
+from coordinator.transports.socketio.wire import packets
+from coordinator.transports.socketio.wire.packets import Event, read_packet
 
 
 class EngineLimits(NamedTuple):

@@ -7,11 +7,11 @@ from aiohttp import web
 
 from coordinator.ports.clock import Clock
 from coordinator.transports.socketio.client import Client
-from coordinator.transports.socketio.direct import DirectRoad
+from coordinator.transports.socketio.direct.road import DirectRoad
 from coordinator.transports.socketio.handshake import Connections, stopping
 from coordinator.transports.socketio.limits import SocketLimits
 from coordinator.transports.socketio.namespace import Namespace
-from coordinator.transports.socketio.ordinary import OrdinaryRoad
+from coordinator.transports.socketio.ordinary.road import OrdinaryRoad
 from coordinator.transports.socketio.reception import EngineLimits, Reception
 
 _HARD_LIMIT_FACTOR = 4

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from coordinator.ports.clock import Timer
 from coordinator.transports.socketio.connection import Connection
-from coordinator.transports.socketio.direct import DirectClient, DirectRoad
-from coordinator.transports.socketio.frames import FrameReader, text_frame
-from coordinator.transports.socketio.handover import can_hand_over, hand_over
+from coordinator.transports.socketio.direct.handover import can_hand_over, hand_over
+from coordinator.transports.socketio.direct.road import DirectClient, DirectRoad
+from coordinator.transports.socketio.wire.frames import FrameReader, text_frame
 
 _PROBE, _ANSWER, _MOVE = "2probe", b"3probe", "5"
 

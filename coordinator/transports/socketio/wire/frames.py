@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from coordinator.transports.socketio.masks import MASK_BYTES, unmask
+from coordinator.transports.socketio.wire.masks import MASK_BYTES, unmask
 
 SHORT_BYTES: Final = 125
 """What a frame with a two-byte header carries at most, and so every control frame (RFC 6455, 5.2 and 5.5)."""

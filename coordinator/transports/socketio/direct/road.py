@@ -16,10 +16,14 @@ from coordinator.domain.events import DisconnectReason
 from coordinator.ports.clock import Clock, Timer
 from coordinator.protocol.codec import encode, error_to_wire
 from coordinator.telemetry import get_logger
-from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Client, Frames
 from coordinator.transports.socketio.connection import Connection
-from coordinator.transports.socketio.frames import (
+from coordinator.transports.socketio.direct.handover import can_hand_over, hand_over
+from coordinator.transports.socketio.direct.outgoing import Outgoing
+from coordinator.transports.socketio.direct.pings import Pings
+from coordinator.transports.socketio.reception import EngineLimits, Reception
+from coordinator.transports.socketio.wire import packets
+from coordinator.transports.socketio.wire.frames import (
     PROTOCOL_ERROR,
     Close,
     FrameReader,
@@ -30,10 +34,6 @@ from coordinator.transports.socketio.frames import (
     pong_frame,
     text_frame,
 )
-from coordinator.transports.socketio.handover import can_hand_over, hand_over
-from coordinator.transports.socketio.outgoing import Outgoing
-from coordinator.transports.socketio.pings import Pings
-from coordinator.transports.socketio.reception import EngineLimits, Reception
 
 _NORMAL = 1000
 _GOODBYE_SECONDS = 2.0

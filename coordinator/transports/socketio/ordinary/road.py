@@ -29,13 +29,13 @@ from coordinator.domain.errors import CoordinatorError
 from coordinator.domain.events import DisconnectReason
 from coordinator.protocol.codec import encode, error_to_wire
 from coordinator.telemetry import get_logger
-from coordinator.transports.socketio import packets
 from coordinator.transports.socketio.client import Client, Frames
-from coordinator.transports.socketio.direct import DirectRoad
-from coordinator.transports.socketio.engine import CountingQueue, EngineSocket, Json, PlainWebSocket
-from coordinator.transports.socketio.moving import Luggage, can_move, move
+from coordinator.transports.socketio.direct.moving import Luggage, can_move, move
+from coordinator.transports.socketio.direct.road import DirectRoad
 from coordinator.transports.socketio.namespace import Namespace
+from coordinator.transports.socketio.ordinary.engine import CountingQueue, EngineSocket, Json, PlainWebSocket
 from coordinator.transports.socketio.reception import EngineLimits, Reception
+from coordinator.transports.socketio.wire import packets
 
 _LAST_POLL_SECONDS = 2.0
 """How long a client that polls may take to fetch what was sent before it is closed."""

@@ -1,0 +1,1 @@
+"""The ordinary road: python-socketio (`road`), over Engine.IO with some parts replaced (`engine`)."""
