@@ -2,8 +2,9 @@
 
 While a flush is under way, commands gather anyway. Two things are gained by a little more:
 
-**Flushes begin a little apart.** Each costs a quarter of a millisecond of this process's time, whatever is in it. On a
-database that answers at once, and with a thousand commands a second, that is most of what a command costs.
+**Flushes begin a little apart.** Each costs this process a quarter of a millisecond for the driver and a write to everyone
+in the room, whatever is in it. Where the database answers at once, and many commands come, that is most of what a command
+costs. So a flush begins when three times as long has passed as the last one took, or a few milliseconds.
 
 **Those who come back are waited for.** Where flushes are long, those whose answers it brings come back
 with their next commands a little too late for the next one, and so each flush holds half of what it could: as many
@@ -13,8 +14,9 @@ same work as for the half.
 
 from dataclasses import dataclass
 
-_APART_SECONDS = 0.003
-"""How far apart flushes begin. Nobody who has not written within this time waits for it."""
+_APART = 3
+_MOST_APART_SECONDS = 0.004
+"""Nobody in whose time nothing was written waits for longer flushes; nor does anybody wait longer than this."""
 _LONG_SECONDS = 0.016
 _MANY_COMMANDS = 64
 _SHARE = 1 / 8
@@ -42,7 +44,7 @@ class Pace:
         """Return how many seconds to let commands gather before a flush that could begin `now`."""
         if not self.lasted:
             return 0.0
-        apart = self.ended - self.lasted + _APART_SECONDS - now
+        apart = self.ended - self.lasted + min(_APART * self.lasted, _MOST_APART_SECONDS) - now
         is_loaded = self.lasted >= _LONG_SECONDS and self.commands >= _MANY_COMMANDS
         was_idle = now - self.ended >= self.lasted
         return self.lasted * _SHARE if is_loaded and not was_idle else max(0.0, apart)

@@ -23,9 +23,10 @@ LONG, MANY, ROOMS = 0.04, 200, 20
         pytest.param(LONG, MANY, LONG * 1.01, 0.0, id="nobody has come meanwhile: no need to wait"),
         pytest.param(LONG, 40, 0.0, 0.0, id="a long flush for few"),
         pytest.param(0.004, MANY, 0.0, 0.0, id="a short flush"),
-        pytest.param(0.0005, 1, 0.0, 0.0025, id="a very short flush: the next one begins three milliseconds after it"),
-        pytest.param(0.0005, 1, 0.001, 0.0015, id="a part of that has passed"),
-        pytest.param(0.0005, 1, 0.0025, 0.0, id="all of it has passed: who writes now and then never waits"),
+        pytest.param(0.001, 1, 0.0, 0.002, id="a very short flush: as long again, twice"),
+        pytest.param(0.001, 1, 0.001, 0.001, id="a part of that has passed"),
+        pytest.param(0.001, 1, 0.002, 0.0, id="all of it has passed: who writes now and then never waits"),
+        pytest.param(0.003, 1, 0.0, 0.001, id="a longer one, but no longer than four milliseconds together"),
         pytest.param(0.0, 1, 0.0, 0.0, id="a database that takes no time"),
     ],
 )
