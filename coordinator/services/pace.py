@@ -2,21 +2,22 @@
 
 While a flush is under way, commands gather anyway. Two things are gained by a little more:
 
-**Flushes begin a little apart.** Each costs this process a quarter of a millisecond for the driver and a write to everyone
-in the room, whatever is in it. Where the database answers at once, and many commands come, that is most of what a command
-costs. So a flush begins when three times as long has passed as the last one took, or a few milliseconds.
+**Flushes begin a little apart.** Each costs this process a quarter of a millisecond for the driver and a write to
+everyone in the room, whatever is in it. Where the database answers at once and many commands come, that is most of what a
+command costs. So a flush begins when three times as long has passed as the last one took, or a few milliseconds.
 
-**Those who come back are waited for.** Where flushes are long, those whose answers it brings come back
-with their next commands a little too late for the next one, and so each flush holds half of what it could: as many
-commits, half as large. A short wait after a long flush lets them all into one, for which the database does nearly the
-same work as for the half.
+**Those who come back are waited for.** Where flushes are long, those whose answers it brings come back with their next
+commands a little too late for the next one, and so each flush holds half of what it could: as many commits, half as
+large. A short wait after a long flush lets them all into one, for which the database does nearly the same work as for
+the half.
 """
 
 from dataclasses import dataclass
 
 _APART = 3
+"""How far apart flushes begin, in times of the last one."""
 _MOST_APART_SECONDS = 0.004
-"""Nobody in whose time nothing was written waits for longer flushes; nor does anybody wait longer than this."""
+"""The longest that anybody is kept waiting for that. Whoever comes later than this after the last flush never waits."""
 _LONG_SECONDS = 0.016
 _MANY_COMMANDS = 64
 _SHARE = 1 / 8
