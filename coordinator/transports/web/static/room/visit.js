@@ -24,10 +24,11 @@ export class Visit {
   #listening;
   #removal; // what the moderator said
 
-  // room: a Room of the client library. wants: {audio, video}, what is to be on from the beginning; null on a return,
+  // room: a Room of the client library. userId: the own. wants: {audio, video}, what is to be on from the beginning; null on a return,
   // when it is to be as it was.
-  constructor({ room, api, devices, wants }) {
+  constructor({ room, userId, api, devices, wants }) {
     this.room = room;
+    this.userId = userId;
     this.devices = devices;
     this.wants = wants;
     this.#api = api;
@@ -47,7 +48,7 @@ export class Visit {
       return; // somebody has gone back already
     }
     this.#mesh = new Mesh({
-      me: room.client?.userId ?? this.userId,
+      me: this.userId,
       iceServers,
       send: (userId, data) => room.signal(userId, data).catch(() => {}), // the watchdog tries again
       changed: () => this.#touch(),
@@ -69,10 +70,6 @@ export class Visit {
       this.#end(error.code ?? "unknown", error.message);
       room.close();
     }
-  }
-
-  get userId() {
-    return this.room.userId;
   }
 
   streamOf(userId) {
