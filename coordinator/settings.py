@@ -24,7 +24,7 @@ PREFIX = "COORDINATOR_"
 TEST_PREFIX = "COORDINATOR_TEST_"
 MIN_SECRET_BYTES = 32
 # Never shown as given, whatever is wrong with them.
-_PRIVATE = frozenset({"auth.secret", "auth.jwks", "mongo.url", "redis.url"})
+_PRIVATE = frozenset({"auth.secret", "auth.jwks", "mongo.url", "redis.url", "webrtc.turn_secret"})
 _URL_PASSWORD = re.compile(r"(//[^:/?#@]*:).*@")
 _URL_OPTION = re.compile(r"(?i)([?&][^=&]*(?:password|secret|token|authmechanismproperties)[^=&]*=)[^&#]*")
 
@@ -49,6 +49,11 @@ PositiveSeconds = Annotated[float, Meta(gt=0, le=10_000_000, title="a number of 
 Flag = Annotated[bool, Meta(title="true or false")]
 HostSuffix = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z")]
 HostSuffixes = Annotated[tuple[HostSuffix, ...], Meta(title="a list of host names, without scheme or leading dot")]
+StunUrl = Annotated[str, Meta(pattern=r"^stuns?:[^\s/]+\Z")]
+StunUrls = Annotated[tuple[StunUrl, ...], Meta(title="a list of addresses such as `stun:stun.example.org:3478`")]
+TurnUrl = Annotated[str, Meta(pattern=r"^turns?:[^\s/]+\Z")]
+TurnUrls = Annotated[tuple[TurnUrl, ...], Meta(title="a list of addresses such as `turn:turn.example.org:3478`")]
+TurnSecret = Annotated[str, Meta(min_length=1, title="text")]
 Bytes = Annotated[int, Meta(ge=1, le=1_073_741_824, title="a whole number of bytes, from 1 to 1073741824")]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000, title="a number per second, above 0, at most 1000000")]
 Count = Annotated[int, Meta(ge=1, le=10_000_000, title="a whole number from 1 to 10000000")]
@@ -150,6 +155,17 @@ class RecordingSettings(_Section, frozen=True, kw_only=True):
     )
 
 
+class WebrtcSettings(_Section, frozen=True, kw_only=True):
+    """How browsers find a way to each other; within one network they need none of it."""
+
+    stun_urls: Annotated[StunUrls, _doc("STUN servers, which tell a browser how it is seen from outside.")] = ()
+    turn_urls: Annotated[TurnUrls, _doc("TURN servers, which relay what finds no other way.")] = ()
+    turn_secret: Annotated[
+        TurnSecret | None, _doc("Secret shared with the TURN servers, for credentials that end (`use-auth-secret`).")
+    ] = None
+    turn_ttl_seconds: Annotated[PositiveSeconds, _doc("How long such credentials hold.")] = 43_200.0
+
+
 class LimitsSettings(_Section, frozen=True, kw_only=True):
     """How much one client may ask for."""
 
@@ -188,6 +204,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: AuthSettings = AuthSettings()
     session: SessionSettings = SessionSettings()
     recording: RecordingSettings = RecordingSettings()
+    webrtc: WebrtcSettings = WebrtcSettings()
     limits: LimitsSettings = LimitsSettings()
     log: LogSettings = LogSettings()
 

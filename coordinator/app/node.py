@@ -33,6 +33,7 @@ from coordinator.services.stopping import Stop
 from coordinator.services.watching import Watching
 from coordinator.settings import Settings
 from coordinator.transports.rest.api import ApiServices, RestApi
+from coordinator.transports.rest.ice_servers import IceSettings
 from coordinator.transports.rest.metrics import Metrics, Sources
 from coordinator.transports.rest.problems import connection_logger, problem_middleware
 from coordinator.transports.socketio.fanout import Fanout
@@ -43,6 +44,7 @@ from coordinator.transports.socketio.namespace import Surroundings
 from coordinator.transports.socketio.recording import RecordingNamespace
 from coordinator.transports.socketio.rooms import RoomsNamespace
 from coordinator.transports.socketio.server import SocketServer
+from coordinator.transports.web.demo import DemoRoutes, Issue
 from coordinator.transports.web.pages import PageRoutes
 
 _TICK_SECONDS = 1.0
@@ -67,10 +69,17 @@ _LOOPS_SECONDS = 0.5
 
 
 class Coordinator:
-    """One node: services and transports over `ports`, under `settings`."""
+    """One node: services and transports over `ports`, under `settings`.
 
-    def __init__(self, ports: Ports, settings: Settings) -> None:
+    Args:
+        ports: The outside world.
+        settings: Everything that can be set.
+        demo_issue: Signs tokens for whoever signs in by name; None, but in a demo.
+    """
+
+    def __init__(self, ports: Ports, settings: Settings, demo_issue: Issue | None = None) -> None:
         self.ports = ports
+        self._demo_issue = demo_issue
         self.settings = settings
         self.node = NodeId(secrets.token_hex(6))
         self._loops = BackgroundTasks()
@@ -155,6 +164,7 @@ class Coordinator:
             checks=self._needed(),
             body_bytes=self.settings.limits.message_bytes,
             metrics=self._make_metrics(),
+            ice=_ice_settings(self.settings),
         )
 
     def _needed(self) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -203,6 +213,7 @@ class Coordinator:
         """Return the aiohttp application: Socket.IO, HTTP and pages."""
         app = web.Application(middlewares=[problem_middleware])
         app.add_routes(self._api.routes())
+        app.add_routes(DemoRoutes(self._demo_issue).routes())
         app.add_routes(PageRoutes().routes())
         self._sockets.attach(app)
         return app
@@ -280,6 +291,10 @@ def _rules(settings: Settings) -> SessionRules:
         empty_timeout_seconds=settings.session.empty_timeout_seconds,
         reconnect_grace_seconds=settings.session.reconnect_grace_seconds,
     )
+
+
+def _ice_settings(settings: Settings) -> IceSettings:
+    return IceSettings(**{name: getattr(settings.webrtc, name) for name in settings.webrtc.__struct_fields__})
 
 
 def _socket_limits(settings: Settings) -> SocketLimits:

@@ -14,6 +14,7 @@ import psutil
 from coordinator.app import Coordinator, database_url, mongo_ports, running, signing_secret
 from coordinator.settings import Settings, SettingsError
 from coordinator.telemetry import get_logger
+from coordinator.transports.web.demo import Issue
 
 STOP_SECONDS = 9.0
 """When a process that was told to stop is gone at the latest; a service manager waits 10 seconds or more."""
@@ -72,7 +73,10 @@ def _end_hard(after_seconds: float) -> None:
 
 
 async def serve(
-    settings: Settings, on_ready: Callable[[Coordinator, str], None], patience_seconds: float = STOP_SECONDS
+    settings: Settings,
+    on_ready: Callable[[Coordinator, str], None],
+    patience_seconds: float = STOP_SECONDS,
+    demo_issue: Issue | None = None,
 ) -> None:
     """Run one node until SIGTERM or SIGINT.
 
@@ -80,6 +84,7 @@ async def serve(
         settings: Everything that can be set.
         on_ready: Called once, with the node and the address, when it answers.
         patience_seconds: See `StopSignals`.
+        demo_issue: Signs tokens for whoever signs in by name; None, but in a demo.
 
     Raises:
         SettingsError: Settings that do not go together.
@@ -88,7 +93,7 @@ async def serve(
     check_settings(settings)
     signals = StopSignals(patience_seconds)
     async with database_url(settings) as url, mongo_ports(settings, url) as ports:
-        coordinator = Coordinator(ports, settings)
+        coordinator = Coordinator(ports, settings, demo_issue)
         async with running(coordinator) as address:
             _log.info("listening", address=address, node=coordinator.node)
             on_ready(coordinator, address)

@@ -4,6 +4,7 @@ Owns what the demo consists of and how it is told; must not know how requests ar
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import msgspec
 from coordinator.adapters.jwt.hs256 import Hs256Tokens
 from coordinator.cli.api_client import ApiClient
 from coordinator.cli.common import out, plain
-from coordinator.domain.errors import OverlappingRegistrationError, UnauthenticatedError
+from coordinator.domain.errors import CoordinatorError, OverlappingRegistrationError, UnauthenticatedError
 from coordinator.domain.events import Role
 from coordinator.domain.ids import SessionId, UserId
 from coordinator.domain.ledger import wire_time
@@ -23,8 +24,11 @@ from coordinator.domain.recurrence import instant_of, wall_clock
 DEMO_USERS = ("ada", "bruno", "chloe", "diego")
 _START_IN = timedelta(minutes=1)
 _DURATION_MINUTES = 15
-_TOKEN_SECONDS = 12 * 3600
+DEMO_TOKEN_SECONDS = 12 * 3600
+_OFFER_AGAIN_SECONDS = 600
+"""A slot lasts longer, so there is always one to go into."""
 _ADMIN_TOKEN_SECONDS = 600
+_QUARTER = timedelta(minutes=15)
 _MOST_NAMESAKES = 30
 """More demo slots than this overlap only if somebody wants them to."""
 _PATIENCE_POLLS = 50
@@ -61,6 +65,23 @@ _SERIES = (
         time(10),
         weekday=5,
     ),
+)
+
+
+class DemoSlot(NamedTuple):
+    """A slot that is there to be found and booked; it starts on the next quarter of an hour after `starts_in`."""
+
+    target_language_code: Language
+    level: Level
+    starts_in: timedelta
+    duration_minutes: int
+
+
+_SLOTS = (
+    DemoSlot(Language.ENGLISH, Level.A2, timedelta(minutes=20), 30),
+    DemoSlot(Language.SPANISH, Level.B1, timedelta(hours=2), 45),
+    DemoSlot(Language.FRENCH, Level.A1, timedelta(hours=5), 30),
+    DemoSlot(Language.ENGLISH, Level.B2, timedelta(hours=26), 45),
 )
 
 
@@ -101,18 +122,35 @@ async def offer_demo(address: str, tokens: Hs256Tokens) -> DemoOffer:
         users = [await _register(api, tokens, slot, user) for user in DEMO_USERS]
         for series in _SERIES:
             await _offer_series(api, admin, series, now)
+        for wanted in _SLOTS:
+            await _offer_slot(api, admin, wanted, now)
         session_id = await _session_of(api, admin, slot)
     return DemoOffer(
         slot,
         session_id,
         {user: _token(tokens, user) for user in users},
-        tokens.issue(UserId("demo-moderator"), Role.MODERATOR, ttl_seconds=_TOKEN_SECONDS),
-        tokens.issue(UserId("demo-recorder"), Role.RECORDER, ttl_seconds=_TOKEN_SECONDS),
+        tokens.issue(UserId("demo-moderator"), Role.MODERATOR, ttl_seconds=DEMO_TOKEN_SECONDS),
+        tokens.issue(UserId("demo-recorder"), Role.RECORDER, ttl_seconds=DEMO_TOKEN_SECONDS),
     )
 
 
+async def keep_offering(address: str, tokens: Hs256Tokens) -> None:
+    """Offer another slot that starts soon again and again, so that whoever comes later also finds one.
+
+    A time at which the coordinator does not answer is passed over.
+    """
+    async with aiohttp.ClientSession() as http:
+        api = ApiClient(http, address)
+        while True:
+            await asyncio.sleep(_OFFER_AGAIN_SECONDS)
+            admin = tokens.issue(UserId("demo-admin"), Role.ADMIN, ttl_seconds=_ADMIN_TOKEN_SECONDS)
+            terms = _terms(Language.FRENCH, Level.B1, datetime.now(UTC) + _START_IN)
+            with suppress(CoordinatorError, OSError):
+                await api.post("/time-slots", admin, TimeSlot, terms)
+
+
 def _token(tokens: Hs256Tokens, user: str) -> str:
-    return tokens.issue(UserId(user), Role.PARTICIPANT, ttl_seconds=_TOKEN_SECONDS)
+    return tokens.issue(UserId(user), Role.PARTICIPANT, ttl_seconds=DEMO_TOKEN_SECONDS)
 
 
 def _terms(language: Language, level: Level, start: datetime) -> dict[str, Any]:
@@ -122,6 +160,19 @@ def _terms(language: Language, level: Level, start: datetime) -> dict[str, Any]:
         "startTime": wire_time(start),
         "durationMinutes": _DURATION_MINUTES,
     }
+
+
+async def _offer_slot(api: ApiClient, token: str, wanted: DemoSlot, now: datetime) -> None:
+    """Offer a slot, unless an earlier demo's like it is still to come."""
+    until = now + wanted.starts_in + _QUARTER
+    like_it: dict[str, str] = {"targetLanguageCode": str(wanted.target_language_code), "level": str(wanted.level)}
+    times = {"from": wire_time(now), "to": wire_time(until)}
+    found = await api.get("/time-slots", token, _Page, isActive="true", **like_it, **times)
+    if not found.items:
+        start = now + wanted.starts_in
+        start += _QUARTER - (start - datetime.min.replace(tzinfo=UTC)) % _QUARTER
+        terms = {**_terms(wanted.target_language_code, wanted.level, start), "durationMinutes": wanted.duration_minutes}
+        await api.post("/time-slots", token, TimeSlot, terms)
 
 
 async def _offer_series(api: ApiClient, token: str, series: DemoSeries, now: datetime) -> None:

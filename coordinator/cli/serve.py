@@ -19,12 +19,16 @@ from coordinator.cli.common import (
     settings_from,
     told_failures,
 )
+from coordinator.cli.demo_mode import why_no_sign_in
 from coordinator.cli.process import serve as serve_alone
-from coordinator.cli.seeding import describe_demo, offer_demo
+from coordinator.cli.seeding import DEMO_TOKEN_SECONDS, describe_demo, keep_offering, offer_demo
 from coordinator.cli.supervisor import WorkersFailedError
 from coordinator.cli.workers import WORKER_OPTION, supervise, work
 from coordinator.domain.errors import CoordinatorError
+from coordinator.domain.events import Role
+from coordinator.domain.ids import UserId
 from coordinator.settings import Settings
+from coordinator.transports.web.demo import Issue
 
 
 def serve(
@@ -61,6 +65,8 @@ def serve(
             )
         demos: set[asyncio.Task[None]] = set()
         several = settings.server.workers > 1
+        closed = why_no_sign_in(settings)
+        has_sign_in = demo and closed is None
 
         def ready(address: str) -> None:
             how = f"{settings.server.workers} workers, websocket only" if several else "Ctrl-C stops"
@@ -70,13 +76,35 @@ def serve(
                 soft_wrap=True,
             )
             if demo:
+                if has_sign_in:
+                    _describe_sign_in(plain(address))
+                else:
+                    out.print(f"Nobody can sign in by name, because {plain(closed or '')}.", soft_wrap=True)
                 demos.add(asyncio.ensure_future(_offer_demo(settings, address)))
 
         try:
-            run(supervise(settings, ready) if several else serve_alone(settings, lambda _, address: ready(address)))
+            if several:
+                run(supervise(settings, ready))
+            else:
+                issue = _issue_for_demo(settings) if has_sign_in else None
+                run(serve_alone(settings, lambda _, address: ready(address), demo_issue=issue))
         except WorkersFailedError as error:
             err.print(f"[bold red]workers[/] {plain(str(error))}", soft_wrap=True)
             raise typer.Exit(1) from None
+
+
+def _issue_for_demo(settings: Settings) -> Issue:
+    tokens = make_tokens(settings, SystemClock())
+
+    def issue(user_id: UserId, role: Role) -> str:
+        return tokens.issue(user_id, role, ttl_seconds=DEMO_TOKEN_SECONDS)
+
+    return issue
+
+
+def _describe_sign_in(address: str) -> None:
+    out.print(f"\n  Open [bold]{address}/[/] and sign in under any name, in two windows under two.", soft_wrap=True)
+    out.print(f"  Moderators: [bold]{address}/console[/]   Only this machine can reach it.", soft_wrap=True)
 
 
 async def _offer_demo(settings: Settings, address: str) -> None:
@@ -88,3 +116,4 @@ async def _offer_demo(settings: Settings, address: str) -> None:
         err.print(f"[bold red]demo[/] could not be offered: {plain(str(error))}")
     else:
         describe_demo(offer, address)
+        await keep_offering(address, tokens)

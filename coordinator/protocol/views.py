@@ -238,6 +238,21 @@ class ConsentHistory(View, frozen=True, kw_only=True):
     sessions: list[JournalHead]
 
 
+class IceServer(View, frozen=True, kw_only=True):
+    """A STUN or TURN server, as `RTCPeerConnection` takes it."""
+
+    urls: list[str]
+    username: str | UnsetType = UNSET
+    credential: str | UnsetType = UNSET
+
+
+class IceServers(View, frozen=True, kw_only=True):
+    """What helps browsers to reach each other."""
+
+    ice_servers: list[IceServer]
+    expires_at: Annotated[Timestamp, Meta(description="When the credentials end.")] | UnsetType = UNSET
+
+
 class Health(View, frozen=True, kw_only=True):
     """The process answers."""
 

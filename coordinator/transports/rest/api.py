@@ -23,6 +23,7 @@ from coordinator.transports.rest.access import Access
 from coordinator.transports.rest.consents import ConsentOperations
 from coordinator.transports.rest.dispatch import Dispatcher
 from coordinator.transports.rest.health import HealthOperations
+from coordinator.transports.rest.ice_servers import NO_ICE, IceServerOperations, IceSettings
 from coordinator.transports.rest.idempotency import Idempotency
 from coordinator.transports.rest.metrics import MetricOperations, Metrics
 from coordinator.transports.rest.openapi import document
@@ -60,6 +61,7 @@ class RestApi:
         checks: What must answer for the process to be ready; each fails by `OutcomeUnknownError`.
         body_bytes: The longest body that is read.
         metrics: What this process counts.
+        ice: What helps browsers to reach each other.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class RestApi:
         checks: Mapping[str, Callable[[], Awaitable[object]]],
         body_bytes: int,
         metrics: Metrics,
+        ice: IceSettings = NO_ICE,
     ) -> None:
         access = Access(tokens, services.reader)
         self.health = HealthOperations(checks)
@@ -84,6 +87,7 @@ class RestApi:
             *ConsentOperations(services.consents).operations(),
             *SessionOperations(services.reader, services.moderation, access).operations(),
             *RecordingOperations(services.recordings, access).operations(),
+            *IceServerOperations(ice, clock).operations(),
             *self.health.operations(),
             *MetricOperations(metrics).operations(),
             self._document_operation(),
