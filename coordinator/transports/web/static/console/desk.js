@@ -74,11 +74,7 @@ export class Desk {
   }
 
   #follow(phase) {
-    if (phase === "reconnecting" || phase === "closed") {
-      this.phase.value = phase;
-    } else if (phase !== "idle") {
-      this.phase.value = this.#moderation.isConnected ? "connected" : "connecting";
-    }
+    this.phase.value = { idle: "connecting", joining: "connecting", joined: "connected" }[phase] ?? phase;
   }
 
   #end(error) {

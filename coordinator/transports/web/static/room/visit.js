@@ -94,6 +94,15 @@ export class Visit {
     }
   }
 
+  // The browser plays no sound before somebody has clicked.
+  blockSound() {
+    this.isSoundBlocked.value = true;
+  }
+
+  unblockSound() {
+    this.isSoundBlocked.value = false;
+  }
+
   async setConsent(isGranted) {
     await this.#during("consent", () => this.room.setConsent(isGranted, POLICY_VERSION));
   }
@@ -267,7 +276,7 @@ export class Visit {
     } else if (type === "participant_joined" && !isMine) {
       notify(t("live.joined", { name: data.userId }));
     } else if (type === "participant_left" && !isMine && data.reason !== "session_ended") {
-      notify(t("live.left", { name: data.userId }));
+      notify(t("live.hasLeft", { name: data.userId }));
     }
   }
 
