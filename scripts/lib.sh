@@ -7,6 +7,7 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="$ROOT/.venv"
 NODE_TESTS="$ROOT/tests/transports/node"
+NODE_BROWSER="$ROOT/tests/browser"
 NODE_PEERS="$ROOT/scripts/benchmarks/peers/node"
 
 # The parts needed from outside Python, one a line: the command and the Debian packages that bring it.
@@ -16,10 +17,11 @@ SYSTEM_PARTS=(
   "curl curl"
   "redis-server redis-server"
   "nginx nginx-light"
+  "chromium chromium"
   "cc gcc libc6-dev"
   "taskset util-linux"
 )
-TEST_PARTS=(node npm curl redis-server nginx cc)
+TEST_PARTS=(node npm curl redis-server nginx cc chromium)
 MIN_NODE=18
 
 say() { printf '%s\n' "$*" >&2; }

@@ -12,6 +12,7 @@ from aiohttp import web
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource, TokenVerifier
 from coordinator.ports.replies import Replies
+from coordinator.protocol import asyncapi
 from coordinator.protocol.requests import NoBody, Parameters
 from coordinator.services.booking import Booking
 from coordinator.services.consents import Consents
@@ -19,6 +20,7 @@ from coordinator.services.moderation import Moderation
 from coordinator.services.offering import Offering
 from coordinator.services.reader import Reader
 from coordinator.services.recordings import Recordings
+from coordinator.transports.rest import openapi
 from coordinator.transports.rest.access import Access
 from coordinator.transports.rest.consents import ConsentOperations
 from coordinator.transports.rest.dispatch import Dispatcher
@@ -26,7 +28,6 @@ from coordinator.transports.rest.health import HealthOperations
 from coordinator.transports.rest.ice_servers import NO_ICE, IceServerOperations, IceSettings
 from coordinator.transports.rest.idempotency import Idempotency
 from coordinator.transports.rest.metrics import MetricOperations, Metrics
-from coordinator.transports.rest.openapi import document
 from coordinator.transports.rest.operations import Answer, Call, Operation, Outcome, Tag
 from coordinator.transports.rest.recordings import RecordingOperations
 from coordinator.transports.rest.registrations import RegistrationOperations
@@ -90,28 +91,47 @@ class RestApi:
             *IceServerOperations(ice, clock).operations(),
             *self.health.operations(),
             *MetricOperations(metrics).operations(),
-            self._document_operation(),
+            *self._document_operations(),
         ]
-        self._document = msgspec.json.encode(document(self.operations, version(_DISTRIBUTION)))
+        self._openapi_document = msgspec.json.encode(openapi.document(self.operations, version(_DISTRIBUTION)))
+        self._asyncapi_document = msgspec.json.encode(asyncapi.document(version(_DISTRIBUTION)))
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes. The application needs `problems.problem_middleware`."""
         return [self._dispatcher.route(operation) for operation in self.operations]
 
-    def _document_operation(self) -> Operation[Any, Any]:
-        return Operation(
-            method="GET",
-            path="/openapi.json",
-            name="getOpenApi",
-            summary="Read this document",
-            tag=Tag.SYSTEM,
-            handler=self._openapi,
-            parameters=Parameters,
-            body=NoBody,
-            roles=None,
-            outcomes={HTTPStatus.OK: Outcome(meaning="An OpenAPI 3.1 document.", view=None)},
-        )
+    def _document_operations(self) -> list[Operation[Any, Any]]:
+        return [
+            Operation(
+                method="GET",
+                path="/openapi.json",
+                name="getOpenApi",
+                summary="Read this document",
+                tag=Tag.SYSTEM,
+                handler=self._openapi,
+                parameters=Parameters,
+                body=NoBody,
+                roles=None,
+                outcomes={HTTPStatus.OK: Outcome(meaning="An OpenAPI 3.1 document.", view=None)},
+            ),
+            Operation(
+                method="GET",
+                path="/asyncapi.json",
+                name="getAsyncApi",
+                summary="Read the like document of what goes over Socket.IO",
+                tag=Tag.SYSTEM,
+                handler=self._asyncapi,
+                parameters=Parameters,
+                body=NoBody,
+                roles=None,
+                outcomes={HTTPStatus.OK: Outcome(meaning="An AsyncAPI 3.0 document.", view=None)},
+            ),
+        ]
 
     async def _openapi(self, _call: Call[Parameters, NoBody]) -> Answer:
         """Read what every operation takes and answers, in the words of OpenAPI 3.1."""
-        return Answer(content=self._document)
+        return Answer(content=self._openapi_document)
+
+    async def _asyncapi(self, _call: Call[Parameters, NoBody]) -> Answer:
+        """Read what goes over Socket.IO, in the words of AsyncAPI 3.0."""
+        return Answer(content=self._asyncapi_document)

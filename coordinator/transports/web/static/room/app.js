@@ -25,10 +25,11 @@ addWords({ en, fr, es });
 const identity = new Identity("participant");
 const api = new Api(() => identity.token);
 const devices = new Devices();
-const route = signal(takeRoute());
 
 // What was chosen in the lobby; null after a reload, when everything is to be as it was.
 let entering = null;
+
+const route = signal(takeRoute());
 
 addEventListener("hashchange", () => {
   route.value = takeRoute();

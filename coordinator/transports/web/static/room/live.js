@@ -89,6 +89,7 @@ function Signs({ visit, session, me, onAsk }) {
 
 // Who else may be recorded at this moment.
 function Recorded({ visit }) {
+  visit.version.value;
   const others = [...visit.room.participants.values()].filter(
     ({ userId, mayBeRecorded }) => mayBeRecorded && userId !== visit.userId,
   );
@@ -97,11 +98,12 @@ function Recorded({ visit }) {
 }
 
 function Controls({ visit, me, panel, onPanel, onAsk }) {
+  visit.version.value;
   const { audio, video, consent } = visit.pending.value;
   const isLost = visit.phase.value !== "joined";
   const consents = me?.recordingConsent ?? false;
   const present = [...visit.room.participants.values()].filter(({ presence }) => presence === "present").length;
-  return html`<footer class="controls" role="group" aria-label=${t("live.controls")}>
+  return html`<footer><div class="controls" role="group" aria-label=${t("live.controls")}>
     <${Switch} kind="audio" isOn=${me?.micEnabled} busy=${audio || isLost} onClick=${() => visit.toggle("audio")} />
     <${Switch} kind="video" isOn=${me?.cameraEnabled} busy=${video || isLost} onClick=${() => visit.toggle("video")} />
     <${Button} className="switch ${consents ? "is-recording" : ""}" busy=${consent || isLost}
@@ -120,7 +122,7 @@ function Controls({ visit, me, panel, onPanel, onAsk }) {
     <${Button} className="switch danger" onClick=${() => visit.leave()}>
       <${Icon} name="leave" size="24" /><span class="switch-text">${t("live.leave")}</span>
     <//>
-  </footer>`;
+  </div></footer>`;
 }
 
 function Settings({ visit, onClose }) {

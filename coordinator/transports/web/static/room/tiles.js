@@ -30,6 +30,7 @@ function OwnTile({ visit, me }) {
 }
 
 function Tile({ visit, person }) {
+  visit.version.value;
   const { userId, presence, cameraEnabled } = person;
   const stream = visit.streamOf(userId);
   const isAway = presence === "away";

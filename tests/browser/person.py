@@ -1,0 +1,168 @@
+"""Somebody at a browser: a context of their own, the pages' words, and what can be seen in a room."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, WebSocketRoute, expect
+
+from coordinator.domain.events import Role
+from tests.processes.server import ServerProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+PICTURES = ROOT / "build" / "screenshots"
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+
+# What a browser says by itself when a server is gone, or refuses; the pages tell it in their own words.
+_EXPECTED = re.compile(
+    r"WebSocket connection to|Failed to load resource|net::ERR_|willReadFrequently|ERR_CONNECTION", re.IGNORECASE
+)
+_PLAYS = """(video) => new Promise((resolve) => {
+  const before = video.getVideoPlaybackQuality().totalVideoFrames;
+  const time = video.currentTime;
+  const look = () => {
+    const { totalVideoFrames } = video.getVideoPlaybackQuality();
+    const plays = video.videoWidth > 0 && totalVideoFrames > before + 3 && video.currentTime > time;
+    plays ? resolve(totalVideoFrames) : requestAnimationFrame(look);
+  };
+  look();
+})"""
+
+
+@dataclass
+class Person:
+    """One browser context with one page."""
+
+    name: str
+    context: BrowserContext
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    lines: list[tuple[WebSocketRoute, WebSocketRoute]] = field(default_factory=list)
+
+    def button(self, name: str, *, exact: bool = False) -> Locator:
+        """Find a button by what it is called."""
+        return self.page.get_by_role("button", name=name, exact=exact)
+
+    def heading(self, name: str) -> Locator:
+        """Find a heading."""
+        return self.page.get_by_role("heading", name=name)
+
+    def tile(self, user: str) -> Locator:
+        """Find somebody's tile in the room."""
+        return self.page.locator(f'.tile[data-user="{user}"]')
+
+    async def sees_playing(self, user: str) -> int:
+        """Wait until the picture of somebody really plays: it has a size, its time goes on, frames are decoded."""
+        video = self.tile(user).locator("video:not(.is-hidden)")
+        await expect(video).to_have_count(1, timeout=30_000)
+        frames: int = await video.evaluate(_PLAYS)
+        return frames
+
+    async def goes_in(self, server: ServerProcess, session: str, *, camera: bool = True, mic: bool = True) -> None:
+        """Open a room's link, try the devices, and go in."""
+        await self.page.goto(f"{server.address}/#session={session}&token={server.token(self.name)}")
+        if camera or mic:
+            await self.button("Try camera and microphone").click()
+            await expect(self.button("Camera", exact=True)).to_have_attribute("aria-pressed", "true")
+            await expect(self.button("Microphone", exact=True)).to_have_attribute("aria-pressed", "true")
+            if not camera:
+                await self.button("Camera", exact=True).click()
+            if not mic:
+                await self.button("Microphone", exact=True).click()
+        await self.button("Join the room").click()
+        await expect(self.button("Leave")).to_be_visible()
+        await expect(self.tile(self.name)).to_be_visible()
+
+    async def cut(self) -> None:
+        """Have the connection to the server break, under the page."""
+        for end in self.lines.pop():
+            await end.close(code=4000, reason="cut")
+
+    async def axe(self) -> list[str]:
+        """Return what axe-core finds wrong with the page."""
+        await self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        # What fades in has another contrast for a moment.
+        found = await self.page.evaluate(
+            """async () => {
+              const passing = document.getAnimations().filter(({ effect }) => effect.getTiming().iterations === 1);
+              await Promise.allSettled(passing.map((animation) => animation.finished));
+              return axe.run();
+            }"""
+        )
+        return [
+            f"{violation['id']}: {violation['help']}: {json.dumps([node['html'][:160] for node in violation['nodes']])}"
+            for violation in found["violations"]
+        ]
+
+    async def axe_in_both_schemes(self) -> list[str]:
+        """Do so in the light and in the dark."""
+        found: list[str] = []
+        schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for scheme in schemes:
+            await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found += [f"{scheme}: {line}" for line in await self.axe()]
+        await self.page.emulate_media(color_scheme="light")
+        return found
+
+    async def picture(self, name: str) -> None:
+        """Write what is to be seen to build/screenshots, for people to look at."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        await self.page.screenshot(path=PICTURES / f"{name}.png")
+
+
+class People:
+    """Everyone in a test."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._all: list[Person] = []
+
+    async def come(
+        self,
+        name: str,
+        *,
+        viewport: dict[str, int] | None = None,
+        locale: str = "en-US",
+        permissions: tuple[str, ...] = ("camera", "microphone"),
+        **options: Any,
+    ) -> Person:
+        """Open a browser window of somebody's own; it goes nowhere yet."""
+        size: Any = viewport or DESKTOP
+        context = await self._browser.new_context(
+            viewport=size, locale=locale, timezone_id="Europe/Paris", permissions=list(permissions), **options
+        )
+        context.set_default_timeout(20_000)
+        page = await context.new_page()
+        person = Person(name, context, page)
+        page.on("console", lambda message: _listen(person, message))
+        page.on("pageerror", lambda error: person.complaints.append(f"{error}"))
+
+        def pass_on(route: WebSocketRoute) -> None:
+            person.lines.append((route, route.connect_to_server()))
+
+        await page.route_web_socket(re.compile(r"/socket\.io/"), pass_on)
+        self._all.append(person)
+        return person
+
+    async def moderate(self, server: ServerProcess, name: str = "mona", **options: Any) -> Person:
+        """Have a moderator open the console."""
+        person = await self.come(name, **options)
+        await person.page.goto(f"{server.address}/console#token={server.token(name, Role.MODERATOR)}")
+        await expect(person.heading("Live rooms")).to_be_visible()
+        return person
+
+    async def close(self) -> None:
+        """Close every window; fail if a page has complained."""
+        complaints = [f"{person.name}: {text}" for person in self._all for text in person.complaints]
+        for person in self._all:
+            await person.context.close()
+        assert not complaints, complaints
+
+
+def _listen(person: Person, message: ConsoleMessage) -> None:
+    if message.type in {"error", "warning"} and not _EXPECTED.search(message.text):
+        person.complaints.append(message.text)
