@@ -18,10 +18,10 @@ Json = dict[str, Any]
 _DESCRIPTION = """\
 Socket.IO 5 over Engine.IO 4, at `/socket.io/`; any current client works. The handshake carries `auth: {token}`, a JWT.
 
-- Every command is acked: `{ok: true, …}` once what it did is durable, or `{ok: false, error}`, and then nothing changed.
+- Every command is acked: `{ok: true, …}` once what it did is durable; or `{ok: false, error}`, and nothing changed.
 - Repeating a command is always safe.
-- Events of a session carry `seq`: dense, from 1, the same order for everybody. After `join` or `watch` every later event
-  comes exactly once, in order; after a lost connection, `after` with the last `seq` seen brings what was missed.
+- Events of a session carry `seq`: dense, from 1, the same order for everybody. After `join` or `watch` every later
+  event comes exactly once, in order; after a lost connection, `after` with the last `seq` seen brings what was missed.
 - Fields without a value are left out. Unknown fields are refused.
 """
 
@@ -52,7 +52,7 @@ def document(version: str) -> Json:
 
 
 def schemas() -> Json:
-    """Return the JSON schema of every named type that goes over Socket.IO; a persisted event is named after its body."""
+    """Return the JSON schema of every type that goes over Socket.IO; a persisted event is named after its body."""
     kinds: set[type[msgspec.Struct]] = {Refused, Actor, *EVENT_BODIES.values()}
     for contract in CONTRACTS:
         kinds |= {kind for command in contract.commands for kind in (command.message, command.reply)}

@@ -98,6 +98,19 @@ class Person:
             for violation in found["violations"]
         ]
 
+    async def too_wide(self) -> list[str]:
+        """Return what makes the page wider than its window, if it is."""
+        wide: list[str] = await self.page.evaluate(
+            """() => {
+              const width = document.documentElement.clientWidth;
+              if (document.documentElement.scrollWidth <= width) return [];
+              const isOut = (element) => element.getBoundingClientRect().right > width + 1;
+              const all = [...document.querySelectorAll("body *")].filter(isOut);
+              return all.map((element) => element.outerHTML.slice(0, 120));
+            }"""
+        )
+        return wide
+
     async def axe_in_both_schemes(self) -> list[str]:
         """Do so in the light and in the dark."""
         found: list[str] = []

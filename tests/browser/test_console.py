@@ -59,18 +59,18 @@ async def test_muting_and_removing_reach_the_room(people: People, server: Server
     ada, bruno, console, session = await a_room(people, server)
     await console.page.goto(f"{server.address}/console#/session/{session}")
 
-    await console.button("Mute: ada").click()
+    await console.page.get_by_role("button", name=re.compile("Mute.*ada")).click()
     await expect(ada.page.get_by_text("A moderator has switched your microphone off.")).to_be_visible()
     await expect(ada.button("Microphone", exact=True)).to_have_attribute("aria-pressed", "false")
     await expect(bruno.tile("ada").get_by_text("microphone off")).to_be_attached()
 
-    await console.button("Remove…: ada").click()
+    await console.page.get_by_role("button", name=re.compile("Remove.*ada")).click()
     dialog = console.page.get_by_role("dialog", name="Remove ada?")
     assert not await console.axe_in_both_schemes()
     await console.picture("console-remove")
     await dialog.get_by_role("button", name="Cancel").click()
     await expect(ada.tile("ada")).to_be_visible()
-    await console.button("Remove…: ada").click()
+    await console.page.get_by_role("button", name=re.compile("Remove.*ada")).click()
     await dialog.get_by_label("Reason").fill("shouting")
     await dialog.get_by_role("button", name="Remove ada").click()
 
@@ -139,7 +139,7 @@ async def test_nothing_live_and_a_phone(people: People, server: ServerProcess) -
     await expect(console.page.get_by_role("link", name="Spanish C1")).to_be_visible()
     await console.page.goto(f"{server.address}/console#/session/{session}")
     await expect(console.button("End session…")).to_be_visible()
-    assert await console.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert await console.too_wide() == []
     assert not await console.axe_in_both_schemes()
     await console.picture("console-phone")
 

@@ -24,8 +24,8 @@ export class Visit {
   #listening;
   #removal; // what the moderator said
 
-  // room: a Room of the client library. userId: the own. wants: {audio, video}, what is to be on from the beginning; null on a return,
-  // when it is to be as it was.
+  // room: a Room of the client library. userId: the own. wants: {audio, video}, what is to be on from the beginning;
+  // null on a return, when it is to be as it was.
   constructor({ room, userId, api, devices, wants }) {
     this.room = room;
     this.userId = userId;

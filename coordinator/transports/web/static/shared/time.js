@@ -69,7 +69,8 @@ export function clockWords(milliseconds) {
 
 export function zoneWords() {
   const parts = format({ timeZoneName: "longGeneric" }).formatToParts(new Date());
-  return parts.find((part) => part.type === "timeZoneName").value;
+  const { value } = parts.find((part) => part.type === "timeZoneName");
+  return /^(GMT|UTC)\+00/.test(value) ? "UTC" : value;
 }
 
 export function languageWords(code) {
@@ -81,7 +82,12 @@ export function listWords(items) {
 }
 
 function format(options) {
-  return new Intl.DateTimeFormat(language.value, options);
+  return new Intl.DateTimeFormat(locale(), options);
+}
+
+// As people write times where they are: in English, 18:00 for some and 6:00 PM for others.
+function locale() {
+  return navigator.languages.find((tag) => tag.split("-")[0].toLowerCase() === language.value) ?? language.value;
 }
 
 function midnight(instant) {
