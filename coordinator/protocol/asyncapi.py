@@ -119,13 +119,14 @@ def _event(body: type[EventBody]) -> Json:
     return {
         "type": "object",
         "properties": {
+            "type": {"const": body.kind},
             "sessionId": {"type": "string", "pattern": "^[0-9a-f]{24}$"},
             "seq": {"type": "integer", "minimum": 1},
             "at": {"type": "string", "format": "date-time"},
             "actor": _reference(Actor),
             "data": _reference(body),
         },
-        "required": ["sessionId", "seq", "at", "actor", "data"],
+        "required": ["type", "sessionId", "seq", "at", "actor", "data"],
     }
 
 

@@ -1,6 +1,6 @@
 // Sessions that are over.
 
-import { html, useEffect, useState } from "/static/vendor/preact.js";
+import { html, signal, useEffect, useRef, useState } from "/static/vendor/preact.js";
 import { errorWords, t } from "../shared/i18n.js";
 import { dateTimeWords, languageWords } from "../shared/time.js";
 import { Banner, Button, Choice, Heading } from "../shared/ui.js";
@@ -8,13 +8,18 @@ import { LANGUAGE_CODES, nameOf, StatusBadge } from "./labels.js";
 
 const PAGE = 25;
 
+// Kept while one looks into a session and comes back.
+const wanted = signal("");
+
 export function History({ desk }) {
-  const [language, setLanguage] = useState("");
+  const language = wanted.value;
+  const asked = useRef(0); // an answer that comes late must not take the place of a newer one
   const [pages, setPages] = useState({ items: null, next: undefined });
   const [problem, setProblem] = useState(null);
   const [isBusy, setBusy] = useState(false);
 
   const load = async (cursor, before) => {
+    const turn = ++asked.current;
     setBusy(true);
     try {
       const found = await desk.api.get("/sessions", {
@@ -23,6 +28,9 @@ export function History({ desk }) {
         limit: PAGE,
         cursor,
       });
+      if (turn !== asked.current) {
+        return;
+      }
       setPages({ items: [...before, ...found.items], next: found.next });
       setProblem(null);
     } catch (error) {
@@ -38,9 +46,10 @@ export function History({ desk }) {
   return html`<main class="page" id="main" tabindex="-1">
     <${Heading}>${t("history.title")}<//>
     <div class="filters" role="search">
-      <${Choice} label=${t("filter.language")} value=${language} options=${languages} onChange=${setLanguage} />
+      <${Choice} label=${t("filter.language")} value=${language} options=${languages} onChange=${(code) => (wanted.value = code)} />
     </div>
-    ${problem && html`<${Banner} tone="alarm">${errorWords(problem)}<//>`}
+    ${problem && html`<${Banner} tone="alarm" actions=${html`<${Button} className="small"
+      onClick=${() => load(undefined, [])}>${t("tryAgain")}<//>`}>${errorWords(problem)}<//>`}
     ${pages.items === null && !problem && html`<p class="muted" role="status">${t("loading")}</p>`}
     ${pages.items?.length === 0 && html`<p class="muted">${t("history.none")}</p>`}
     <ul class="history" aria-label=${t("history.title")}>

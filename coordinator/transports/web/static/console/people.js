@@ -49,8 +49,8 @@ function Person({ desk, sessionId, person, isLive, onRemove }) {
     </div>
     ${isSeated &&
     html`<div class="person-actions">
-      ${micEnabled && html`<${Button} className="small" busy=${isBusy} onClick=${mute}>
-        <${Icon} name="microphoneOff" size="18" />${t("mute.button")}<span class="visually-hidden">: ${userId}</span><//>`}
+      <${Button} className="small" busy=${isBusy || !micEnabled} onClick=${mute}>
+        <${Icon} name="microphoneOff" size="18" />${t("mute.button")}<span class="visually-hidden">: ${userId}</span><//>
       <${Button} className="small" onClick=${() => onRemove(userId)}>
         ${t("remove.button")}<span class="visually-hidden">: ${userId}</span><//>
     </div>`}

@@ -103,6 +103,7 @@ export function Session({ desk, sessionId }) {
           onRemove=${(userId) => setDialog({ kind: "remove", userId })} />
         <${Timeline} log=${view.log} />
       </div>
+      <${Recordings} session=${session} />
     `}
     ${dialog?.kind === "end" &&
     html`<${ConfirmEnd} desk=${desk} sessionId=${sessionId} onClose=${close}
@@ -110,6 +111,24 @@ export function Session({ desk, sessionId }) {
     ${dialog?.kind === "remove" &&
     html`<${ConfirmRemoval} desk=${desk} sessionId=${sessionId} userId=${dialog.userId} onClose=${close} />`}
   </main>`;
+}
+
+function Recordings({ session }) {
+  const recordings = session.recordings ?? [];
+  return (
+    recordings.length > 0 &&
+    html`<section class="card stack" aria-labelledby="recordings-title">
+      <h2 id="recordings-title">${t("history.recordings", { count: recordings.length })}</h2>
+      <ul class="people">
+        ${recordings.map(
+          ({ userId, url, startTime }) => html`<li key=${url} class="row">
+            <strong>${userId}</strong> <span class="muted numbers">${dateTimeWords(startTime)}</span>
+            <a href=${url} rel="noreferrer" target="_blank">${url}</a>
+          </li>`,
+        )}
+      </ul>
+    </section>`
+  );
 }
 
 function Head({ desk, session, sessionId, onEnd }) {

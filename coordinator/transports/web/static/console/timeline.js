@@ -3,7 +3,7 @@
 import { html, useLayoutEffect, useRef, useState } from "/static/vendor/preact.js";
 import { errorWords, t } from "../shared/i18n.js";
 import { preciseTimeWords } from "../shared/time.js";
-import { Banner, Button, Icon } from "../shared/ui.js";
+import { Banner, Button, Icon, notify } from "../shared/ui.js";
 import { actorWords, KINDS, lookOf, sentence } from "./sentences.js";
 
 const NEAR_END_PX = 24;
@@ -30,6 +30,16 @@ export function Timeline({ log }) {
     }
     setKinds(next);
   };
+  // Whoever reads on upwards keeps the place.
+  const earlier = async () => {
+    const { scrollHeight } = box.current;
+    try {
+      await log.earlier();
+      requestAnimationFrame(() => (box.current.scrollTop += box.current.scrollHeight - scrollHeight));
+    } catch (error) {
+      notify(errorWords(error), "alarm");
+    }
+  };
   return html`<section class="card stack timeline" aria-labelledby="timeline-title">
     <div class="timeline-head">
       <h2 id="timeline-title">${t("timeline.title")}</h2>
@@ -43,8 +53,9 @@ export function Timeline({ log }) {
     ${log.problem.value &&
     html`<${Banner} tone="alarm" actions=${html`<${Button} className="small" onClick=${() => log.reach()}>
       ${t("tryAgain")}<//>`}>${errorWords(log.problem.value)}<//>`}
-    <div ref=${box} class="log" role="log" aria-labelledby="timeline-title" tabindex="0" onScroll=${follow}>
-      ${log.first > 1 && html`<p><${Button} className="small" onClick=${() => log.earlier()}>${t("timeline.earlier")}<//></p>`}
+    <div ref=${box} class="log" role="log" aria-labelledby="timeline-title" tabindex="0"
+      aria-busy=${log.isLoading.value ? "true" : "false"} onScroll=${follow}>
+      ${log.first > 1 && html`<p><${Button} className="small" onClick=${earlier}>${t("timeline.earlier")}<//></p>`}
       <ol class="events">${events.map((event) => html`<${Line} key=${event.seq} event=${event} />`)}</ol>
     </div>
   </section>`;
