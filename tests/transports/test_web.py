@@ -16,7 +16,9 @@ _STATIC = Path(pages.__file__).parent / "static"
 _VENDORED = "vendor/socket.io.esm.min.js"
 _DOCS = "docs.html"
 _CLIENT = "/client/coordinator-client.js"
-_SERVED = sorted(path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*") if path.is_file())
+_SERVED = sorted(
+    path.relative_to(_STATIC).as_posix() for path in _STATIC.rglob("*") if path.is_file() and path.suffix != ".json"
+)
 _OWN = [name for name in _SERVED if not name.startswith("vendor/")]
 _SCRIPTS = [name for name in _SERVED if name.endswith(".js") and "swagger" not in name]  # that one is no module
 

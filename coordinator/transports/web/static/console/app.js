@@ -1,10 +1,10 @@
 // The moderators' console: which view is shown for which address, and the one connection behind them.
 
 import { html, render, signal, useEffect, useMemo } from "/static/vendor/preact.js";
-import { addWords, errorWords, language, t } from "../shared/i18n.js";
-import { Identity, credentialsIn } from "../shared/identity.js";
-import { DemoMark, SignIn, SignedIn, loadSettings, useExpiry } from "../shared/sign-in.js";
-import { Banner, Toasts, TopBar } from "../shared/ui.js";
+import { addWords, errorWords, language, t } from "/static/shared/i18n.js";
+import { Identity, credentialsIn } from "/static/shared/identity.js";
+import { DemoMark, SignIn, SignedIn, loadSettings, useExpiry } from "/static/shared/sign-in.js";
+import { Banner, Toasts, TopBar } from "/static/shared/ui.js";
 import { Desk } from "./desk.js";
 import { History } from "./history.js";
 import { Rooms } from "./rooms.js";

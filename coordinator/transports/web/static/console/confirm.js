@@ -1,8 +1,8 @@
 // What cannot be undone is asked about first.
 
 import { html, useState } from "/static/vendor/preact.js";
-import { errorWords, t } from "../shared/i18n.js";
-import { Banner, Button, Dialog, Field } from "../shared/ui.js";
+import { errorWords, t } from "/static/shared/i18n.js";
+import { Banner, Button, Dialog, Field } from "/static/shared/ui.js";
 
 const MAX_REASON = 500; // as the coordinator takes it
 

@@ -2,7 +2,7 @@
 
 import { CoordinatorClient } from "/client/coordinator-client.js";
 import { signal } from "/static/vendor/preact.js";
-import { Api } from "../shared/api.js";
+import { Api } from "/static/shared/api.js";
 
 // Codes after which only another token helps.
 const NEEDS_TOKEN = new Set(["unauthenticated", "forbidden"]);

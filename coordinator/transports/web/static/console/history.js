@@ -1,9 +1,9 @@
 // Sessions that are over.
 
 import { html, signal, useEffect, useRef, useState } from "/static/vendor/preact.js";
-import { errorWords, t } from "../shared/i18n.js";
-import { dateTimeWords, languageWords } from "../shared/time.js";
-import { Banner, Button, Choice, Heading } from "../shared/ui.js";
+import { errorWords, t } from "/static/shared/i18n.js";
+import { dateTimeWords, languageWords } from "/static/shared/time.js";
+import { Banner, Button, Choice, Heading } from "/static/shared/ui.js";
 import { LANGUAGE_CODES, nameOf, StatusBadge } from "./labels.js";
 
 const PAGE = 25;

@@ -1,9 +1,9 @@
 // Small parts that several views have: what a session is called, its state, and times that run.
 
 import { html } from "/static/vendor/preact.js";
-import { t } from "../shared/i18n.js";
-import { clockWords, languageWords } from "../shared/time.js";
-import { Icon } from "../shared/ui.js";
+import { t } from "/static/shared/i18n.js";
+import { clockWords, languageWords } from "/static/shared/time.js";
+import { Icon } from "/static/shared/ui.js";
 import { reasonWords } from "./sentences.js";
 
 export const LANGUAGE_CODES = ["en", "fr", "es"];

@@ -1,9 +1,9 @@
 // Everybody who is, or was, in a session: presence, camera, microphone, consent; muting and removing.
 
 import { html, useState } from "/static/vendor/preact.js";
-import { errorWords, t } from "../shared/i18n.js";
-import { timeWords } from "../shared/time.js";
-import { Avatar, Button, Icon, notify } from "../shared/ui.js";
+import { errorWords, t } from "/static/shared/i18n.js";
+import { timeWords } from "/static/shared/time.js";
+import { Avatar, Button, Icon, notify } from "/static/shared/ui.js";
 
 const ORDER = { present: 0, away: 1, left: 2, absent: 2 };
 

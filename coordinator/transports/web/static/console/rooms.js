@@ -1,9 +1,9 @@
 // What is live, at a glance.
 
 import { html, signal } from "/static/vendor/preact.js";
-import { t } from "../shared/i18n.js";
-import { languageWords, rangeWords, useNow } from "../shared/time.js";
-import { Avatar, Choice, Field, Heading, Icon } from "../shared/ui.js";
+import { t } from "/static/shared/i18n.js";
+import { languageWords, rangeWords, useNow } from "/static/shared/time.js";
+import { Avatar, Choice, Field, Heading, Icon } from "/static/shared/ui.js";
 import { countdown, Fact, LANGUAGE_CODES, nameOf, partOver, RecordingBadge, StatusBadge } from "./labels.js";
 
 const CLOCK_MS = 1_000;

@@ -1,7 +1,7 @@
 // An event in words, its icon, and the kind that it belongs to. Knows no page.
 
-import { t } from "../shared/i18n.js";
-import { timeWords } from "../shared/time.js";
+import { t } from "/static/shared/i18n.js";
+import { timeWords } from "/static/shared/time.js";
 
 // What the timeline can be narrowed to.
 export const KINDS = ["session", "people", "media", "recording"];

@@ -1,9 +1,9 @@
 // One session: who is in it, what happens, and what steers it. Live ones are watched, ended ones are read.
 
 import { html, signal, useEffect, useMemo, useState } from "/static/vendor/preact.js";
-import { errorWords, t } from "../shared/i18n.js";
-import { dateTimeWords, rangeWords, useNow } from "../shared/time.js";
-import { Banner, Button, Heading, Icon, notify } from "../shared/ui.js";
+import { errorWords, t } from "/static/shared/i18n.js";
+import { dateTimeWords, rangeWords, useNow } from "/static/shared/time.js";
+import { Banner, Button, Heading, Icon, notify } from "/static/shared/ui.js";
 import { ConfirmEnd, ConfirmRemoval } from "./confirm.js";
 import { countdown, nameOf, RecordingBadge, StatusBadge } from "./labels.js";
 import { Log } from "./log.js";

@@ -1,9 +1,9 @@
 // What has happened in a session, as it happens: one line for each event, the newest at the end.
 
 import { html, useLayoutEffect, useRef, useState } from "/static/vendor/preact.js";
-import { errorWords, t } from "../shared/i18n.js";
-import { preciseTimeWords } from "../shared/time.js";
-import { Banner, Button, Icon, notify } from "../shared/ui.js";
+import { errorWords, t } from "/static/shared/i18n.js";
+import { preciseTimeWords } from "/static/shared/time.js";
+import { Banner, Button, Icon, notify } from "/static/shared/ui.js";
 import { actorWords, KINDS, lookOf, sentence } from "./sentences.js";
 
 const NEAR_END_PX = 24;
