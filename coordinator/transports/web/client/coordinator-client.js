@@ -1,9 +1,9 @@
 // coordinator-client: live rooms, moderation and the recording feed of a Conversation Coordinator.
 //
-// One module for plain pages, bundlers and Node; it needs nothing but socket.io-client. What it takes care of: events come
-// once, in the order of `seq`, without a gap; after a lost connection, a restart of the server or a token's end it comes
-// back by itself and gets what it missed; commands whose answer was lost are sent again, which is safe, because repeating
-// a command changes nothing.
+// One module for plain pages, bundlers and Node; it needs nothing but socket.io-client. What it takes care of: events
+// come once, in the order of `seq`, without a gap; after a lost connection, a restart of the server or a token's end it
+// comes back by itself and gets what it missed; commands whose answer was lost are sent again, which is safe, because
+// repeating a command changes nothing.
 
 import { io } from "socket.io-client";
 
@@ -110,9 +110,9 @@ class Emitter {
 
 // One connection to one namespace, which comes back until it is closed.
 //
-// owner: {opened(), received(name, payload), lost(), ended(code, message)}. `opened` is called on every connection; once
-// the owner has done what comes first on it, it calls `ready`, and commands go out: one after another, so that one that is
-// to be repeated is not overtaken by the next. After `ended` nothing is called any more.
+// owner: {opened(), received(name, payload), lost(), ended(code, message)}. `opened` is called on every connection;
+// once the owner has done what comes first on it, it calls `ready`, and commands go out: one after another, so that one
+// that is to be repeated is not overtaken by the next. After `ended` nothing is called any more.
 class Line {
   #options;
   #owner;
@@ -413,8 +413,10 @@ const EFFECTS = {
       mayBeRecorded: false,
     });
   },
-  participant_disconnected: (state, _event, data) => change(state, data, { presence: "away", reconnectBy: data.reconnectBy }),
-  participant_reconnected: (state, _event, data) => change(state, data, { presence: "present", reconnectBy: undefined }),
+  participant_disconnected: (state, _event, data) =>
+    change(state, data, { presence: "away", reconnectBy: data.reconnectBy }),
+  participant_reconnected: (state, _event, data) =>
+    change(state, data, { presence: "present", reconnectBy: undefined }),
   participant_left: (state, _event, data) => change(state, data, { presence: "left", reconnectBy: undefined }),
   camera_changed: (state, _event, data) => change(state, data, { cameraEnabled: data.cameraEnabled }),
   mic_changed: (state, _event, data) => change(state, data, { micEnabled: data.micEnabled }),

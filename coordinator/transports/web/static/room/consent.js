@@ -1,5 +1,5 @@
-// What somebody agrees to who allows to be recorded, in plain words. Its text is named by POLICY_VERSION: whoever changes
-// what it says changes that too.
+// What somebody agrees to who allows to be recorded, in plain words. Its text is named by POLICY_VERSION: whoever
+// changes what it says changes that too.
 
 import { html } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";

@@ -1,12 +1,13 @@
 // The room while one is in it: who is there, what they show, what one has switched on, and how long it lasts.
 
-import { html, useEffect, useState } from "/static/vendor/preact.js";
+import { html, useState } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";
 import { clockWords, listWords, useNow } from "/static/shared/time.js";
 import { Banner, Button, Heading, Icon, LanguageSwitch } from "/static/shared/ui.js";
 import { ConsentDialog } from "./consent.js";
 import { DeviceChoice, Switch } from "./device-controls.js";
 import { titleOf } from "./lobby.js";
+import { Panel } from "./panel.js";
 import { People } from "./people.js";
 import { Tiles } from "./tiles.js";
 
@@ -134,19 +135,4 @@ function Settings({ visit, onClose }) {
     <${DeviceChoice} devices=${devices} kind="audio" onChoose=${choose} />
     ${!has && html`<p class="muted">${t("live.noDevices")}</p>`}
   <//>`;
-}
-
-export function Panel({ title, onClose, children }) {
-  useEffect(() => {
-    const close = (event) => event.key === "Escape" && document.querySelector("dialog") === null && onClose();
-    addEventListener("keydown", close);
-    return () => removeEventListener("keydown", close);
-  }, [onClose]);
-  return html`<aside class="panel stack" aria-label=${title}>
-    <div class="panel-head">
-      <${Heading} level="2">${title}<//>
-      <${Button} className="quiet icon-only" aria-label=${t("close")} onClick=${onClose}><${Icon} name="close" /><//>
-    </div>
-    ${children}
-  </aside>`;
 }

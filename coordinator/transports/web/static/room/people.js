@@ -4,7 +4,7 @@ import { html } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";
 import { timeWords } from "/static/shared/time.js";
 import { Avatar, Icon } from "/static/shared/ui.js";
-import { Panel } from "./live.js";
+import { Panel } from "./panel.js";
 
 const ORDER = { present: 0, away: 1, left: 2, absent: 2 };
 
