@@ -414,7 +414,7 @@ def _shown(value: object) -> str:
 
 
 def _redact(field: str, value: object) -> object:
-    if isinstance(value, str) and field == "secret":
+    if isinstance(value, str) and field in {"secret", "turn_secret"}:
         return "***"
     if isinstance(value, str) and field in {"url", "jwks"}:
         return _URL_OPTION.sub(r"\1***", _URL_PASSWORD.sub(r"\1***@", value))

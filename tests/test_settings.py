@@ -282,6 +282,7 @@ class TestSecrecy:
             "COORDINATOR_AUTH__JWKS": "https://me:hunter2@keys.example/jwks.json",
             "COORDINATOR_MONGO__URL": "mongodb://me:hunter2@db1,db2:27018/?replicaSet=rs0&proxyPassword=hunter2&w=1",
             "COORDINATOR_REDIS__URL": "rediss://:hunter2@cache:6379/0?password=hunter2",
+            "COORDINATOR_WEBRTC__TURN_SECRET": "hunter2",
         }
     )
 
@@ -291,6 +292,7 @@ class TestSecrecy:
         assert shown["auth"]["jwks"] == "https://me:***@keys.example/jwks.json"
         assert shown["mongo"]["url"] == "mongodb://me:***@db1,db2:27018/?replicaSet=rs0&proxyPassword=***&w=1"
         assert shown["redis"]["url"] == "rediss://:***@cache:6379/0?password=***"
+        assert shown["webrtc"]["turn_secret"] == "***"
         assert shown["server"] == {"host": "127.0.0.1", "port": 8080, "cors_origins": [], "workers": 1}
         msgspec.json.encode(shown)
 
@@ -300,7 +302,8 @@ class TestSecrecy:
         assert shown == url.replace("hun@ter/2", "***")
 
     def test_unset_secrets_are_shown_as_unset(self) -> None:
-        assert Settings().redacted()["auth"]["secret"] is None
+        shown = Settings().redacted()
+        assert shown["auth"]["secret"] is shown["webrtc"]["turn_secret"] is None
 
     @pytest.mark.parametrize("show", [repr, str, pretty_repr])
     def test_no_representation_has_a_secret(self, show: type[str]) -> None:
@@ -317,6 +320,7 @@ class TestSecrecy:
             ("auth.jwks", '{"k":"hunter2"}'),
             ("mongo.url", "me:hunter2@db"),
             ("redis.url", "http://me:hunter2@cache"),
+            ("webrtc.turn_secret", ["hunter2"]),
         ],
     )
     def test_no_message_has_a_secret(self, name: str, value: object, tmp_path: Path) -> None:

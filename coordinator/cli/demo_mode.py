@@ -1,8 +1,7 @@
 """Whether a server may let people sign in by name: only where nobody but who started it can reach anything of worth."""
 
-import ipaddress
-
 from coordinator.settings import Settings
+from coordinator.transports.web.demo import is_loopback
 
 
 def why_no_sign_in(settings: Settings) -> str | None:
@@ -18,15 +17,6 @@ def why_no_sign_in(settings: Settings) -> str | None:
         "auth.secret is set": auth.secret is not None,
         "auth.jwks is set": auth.jwks is not None,
         "server.workers is above 1": server.workers > 1,
-        f"server.host {server.host} can be reached from other machines": not _is_loopback(server.host),
+        f"server.host {server.host} can be reached from other machines": not is_loopback(server.host),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -134,19 +134,22 @@ async def offer_demo(address: str, tokens: Hs256Tokens) -> DemoOffer:
     )
 
 
-async def keep_offering(address: str, tokens: Hs256Tokens) -> None:
+async def keep_offering(address: str, tokens: Hs256Tokens, every_seconds: float = _OFFER_AGAIN_SECONDS) -> None:
     """Offer another slot that starts soon again and again, so that whoever comes later also finds one.
 
-    A time at which the coordinator does not answer is passed over.
+    Those of later today and tomorrow are followed by others as well. A time at which the coordinator does not answer is
+    passed over.
     """
     async with aiohttp.ClientSession() as http:
         api = ApiClient(http, address)
         while True:
-            await asyncio.sleep(_OFFER_AGAIN_SECONDS)
+            await asyncio.sleep(every_seconds)
             admin = tokens.issue(UserId("demo-admin"), Role.ADMIN, ttl_seconds=_ADMIN_TOKEN_SECONDS)
-            terms = _terms(Language.FRENCH, Level.B1, datetime.now(UTC) + _START_IN)
+            now = datetime.now(UTC)
             with suppress(CoordinatorError, OSError):
-                await api.post("/time-slots", admin, TimeSlot, terms)
+                await api.post("/time-slots", admin, TimeSlot, _terms(Language.FRENCH, Level.B1, now + _START_IN))
+                for wanted in _SLOTS:
+                    await _offer_slot(api, admin, wanted, now)
 
 
 def _token(tokens: Hs256Tokens, user: str) -> str:

@@ -14,9 +14,13 @@ from aiohttp import web
 from bson import ObjectId
 from pytest_aiohttp import AiohttpServer
 
+from coordinator.adapters.jwt.hs256 import Hs256Tokens
+from coordinator.adapters.system import SystemClock
 from coordinator.cli.api_client import address_of
+from coordinator.cli.seeding import keep_offering
 from coordinator.settings import ServerSettings, Settings, SettingsError
-from tests.processes.server import SIGNED, ServerProcess, run
+from tests.processes.server import SECRET, SIGNED, ServerProcess, run
+from tests.transports.harness import eventually
 
 
 class Printed(NamedTuple):
@@ -62,9 +66,15 @@ async def status_on_joining(server: ServerProcess, token: str, session: str) -> 
     return str(answer["snapshot"]["session"]["status"])
 
 
-async def slots(server: ServerProcess, language: str) -> list[dict[str, Any]]:
+def tokens() -> Hs256Tokens:
+    return Hs256Tokens(SECRET, clock=SystemClock())
+
+
+async def slots(server: ServerProcess, language: str, **more: Any) -> list[dict[str, Any]]:
     async with server.database() as database:
-        return await database.timeslots.find({"targetLanguageCode": language}).sort("startTime", 1).to_list(None)
+        return (
+            await database.timeslots.find({"targetLanguageCode": language, **more}).sort("startTime", 1).to_list(None)
+        )
 
 
 async def test_the_demo_offers_a_session_that_its_users_can_join(server: ServerProcess) -> None:
@@ -73,7 +83,7 @@ async def test_the_demo_offers_a_session_that_its_users_can_join(server: ServerP
     assert shown.linked == ["ada", "bruno"]
     assert f"{server.address}/docs" in shown.text
     assert await status_on_joining(server, shown.tokens["ada"], shown.session) == "waiting"
-    (slot,) = await slots(server, "fr")
+    (slot,) = await slots(server, "fr", level="B1")
     assert (slot["_id"], slot["sessionId"]) == (ObjectId(shown.slot), ObjectId(shown.session))
     assert (slot["level"], slot["durationMinutes"], slot["registeredCount"]) == ("B1", 15, 4)
     assert timedelta() < slot["startTime"] - slot["createdAt"] <= timedelta(minutes=1)
@@ -82,15 +92,53 @@ async def test_the_demo_offers_a_session_that_its_users_can_join(server: ServerP
 async def test_the_demo_offers_a_daily_and_a_weekly_series(server: ServerProcess) -> None:
     now = datetime.now(UTC)
     await demo(server, "--url", server.address)
-    daily, weekly = await slots(server, "es"), await slots(server, "en")
+    daily = await slots(server, "es", recurrence="daily")
+    weekly = await slots(server, "en", recurrence="weekly")
     in_paris = [slot["startTime"].astimezone(ZoneInfo("Europe/Paris")) for slot in daily]
     in_london = [slot["startTime"].astimezone(ZoneInfo("Europe/London")) for slot in weekly]
     assert {(start.hour, start.minute) for start in in_paris} == {(18, 0)}
     assert {(start.weekday(), start.hour, start.minute) for start in in_london} == {(5, 10, 0)}
     assert now < in_paris[0] < now + timedelta(days=2)
     assert now < in_london[0] < now + timedelta(days=8)
-    assert {(slot["level"], slot["recurrence"]) for slot in daily} == {("A2", "daily")}
-    assert {(slot["level"], slot["recurrence"]) for slot in weekly} == {("C1", "weekly")}
+    assert {slot["level"] for slot in daily} == {"A2"}
+    assert {slot["level"] for slot in weekly} == {"C1"}
+
+
+async def test_there_is_something_to_choose_from_with_free_seats(server: ServerProcess) -> None:
+    now = datetime.now(UTC)
+    await demo(server, "--url", server.address)
+    found = [slot for language in ("en", "es", "fr") for slot in await slots(server, language, recurrence="once")]
+    soon, *later = sorted(found, key=lambda slot: slot["startTime"])
+    assert soon["maxParticipants"] - soon["registeredCount"] >= 4
+    assert len({(slot["targetLanguageCode"], slot["level"]) for slot in later}) == len(later) >= 4
+    for slot in later:
+        assert now + timedelta(minutes=15) < slot["startTime"] < now + timedelta(days=2)
+        assert (slot["startTime"].minute % 15, slot["startTime"].second, slot["startTime"].microsecond) == (0, 0, 0)
+        assert slot["registeredCount"] == 0
+
+
+async def test_whoever_comes_later_also_finds_a_slot(server: ServerProcess) -> None:
+    await demo(server, "--url", server.address)
+    keeping = asyncio.create_task(keep_offering(server.address, tokens(), every_seconds=0.05))
+
+    async def two_more() -> bool:
+        return len(await slots(server, "fr", level="B1")) >= 3
+
+    await eventually(two_more, "slots that begin soon")
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    # What is still to come is not offered a second time.
+    for language, level in (("en", "A2"), ("es", "B1"), ("fr", "A1"), ("en", "B2")):
+        assert len(await slots(server, language, level=level)) == 1
+
+
+async def test_a_time_at_which_nobody_answers_is_passed_over() -> None:
+    # Port 9 is reserved for discarding; nothing listens there.
+    keeping = asyncio.create_task(keep_offering("http://127.0.0.1:9", tokens(), every_seconds=0.01))
+    done, _ = await asyncio.wait({keeping}, timeout=0.3)
+    assert not done
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def test_another_demo_brings_users_of_its_own_and_finds_the_series(server: ServerProcess) -> None:
@@ -102,7 +150,7 @@ async def test_another_demo_brings_users_of_its_own_and_finds_the_series(server:
     assert "stand in" not in first.text
     assert first.session != second.session
     assert await status_on_joining(server, second.tokens["ada-2"], second.session) == "waiting"
-    assert len(await slots(server, "fr")) == 2
+    assert len(await slots(server, "fr", level="B1")) == 2
     for language in ("es", "en"):
         starts = [slot["startTime"] for slot in await slots(server, language)]
         assert starts
@@ -129,6 +177,33 @@ async def test_serve_can_bring_its_own_demo(tmp_path: Path) -> None:
     assert shown.linked == ["ada", "bruno"]
     assert f"ada: {server.address}/#session=" in shown.text
     assert await status_on_joining(server, shown.tokens["bruno"], shown.session) == "waiting"
+    assert await server.stop() == 0
+
+
+async def test_serve_says_first_what_to_open(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data", COORDINATOR_AUTH__SECRET="")
+    await server.start("--demo")
+    assert server.process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(30):
+        async for line in server.process.stdout:
+            if line.strip():
+                lines.append(line.decode().strip())
+            if b"/docs" in line:
+                break
+    assert lines[0].startswith(f"Open {server.address}/ and sign in")
+    assert f"{server.address}/console" in lines[1]
+    assert printed("\n".join(f"  {line}" for line in lines)).linked == ["ada", "bruno"]
+    assert await server.stop() == 0
+
+
+async def test_serve_says_why_nobody_can_sign_in_by_name(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    await server.start("--demo")
+    assert server.process.stdout is not None
+    async with asyncio.timeout(30):
+        line = await server.process.stdout.readline()
+    assert line.decode() == "Nobody can sign in by name, because auth.secret is set.\n"
     assert await server.stop() == 0
 
 

@@ -1,5 +1,6 @@
-"""The page at `/`: the room in the browser, without a build step (SPEC section 4, outside `/api/v1`).
+"""The pages and the client library: what a browser is given, without a build step (SPEC section 4, outside `/api/v1`).
 
-Reading order: `pages` (what is served and how), then `static/`: `index.html`, `room.js` (the page), `visit.js` (the
-connection), `state.js` (what the events add up to), `words.js` (what is said about them).
+Reading order: `assets` (files), `pages` (what is served and how), `demo` (signing in by name), then `client/` (the
+library that hides connections) and `static/`: `shared/` is used by all pages, `room/` is the one at `/`, `console/` the
+moderators'.
 """

@@ -4,9 +4,11 @@ Owns the two routes; must not know how tokens are signed, nor when a server is a
 what signs tokens, or nothing (see `cli.demo_mode`).
 """
 
+import ipaddress
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import hdrs, web
@@ -67,9 +69,7 @@ class DemoRoutes:
         """
         assert self._issue is not None
         _check_own_page(request)
-        content = await request.content.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise PayloadTooLargeError(f"body: may have {_MOST_BYTES} bytes", field="body")
+        content = await _content(request)
         if request.content_type != "application/json":
             raise InvalidRequestError("Content-Type: must be application/json", field="Content-Type")
         wanted = read_object(read_json(content), SignIn)
@@ -79,12 +79,45 @@ class DemoRoutes:
         return _json({"token": token, "userId": wanted.user_id})
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address means this machine, and nobody can make it mean another."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _content(request: web.Request) -> bytes:
+    """Return the body, in however many pieces it comes, reading no more of it than is allowed."""
+    content = bytearray()
+    async for piece in request.content.iter_any():
+        content += piece
+        if len(content) > _MOST_BYTES:
+            raise PayloadTooLargeError(f"the body must not be longer than {_MOST_BYTES} bytes", field="body")
+    return bytes(content)
+
+
 def _check_own_page(request: web.Request) -> None:
-    """Refuse pages of other sites. What is no browser sends neither header, and has the demo to itself anyway."""
+    """Refuse pages of other sites. What is no browser sends neither header, and has the demo to itself anyway.
+
+    The name by which this machine is asked matters too: another site can have its own name lead here (DNS rebinding),
+    and is then of the same origin for the browser.
+    """
+    if not is_loopback(_host_name(request.host)):
+        raise ForbiddenError("only who asks for localhost, or its address, can sign in by name")
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get(hdrs.ORIGIN)
     if site not in {"same-origin", "none"} or (origin is not None and origin != f"{request.scheme}://{request.host}"):
         raise ForbiddenError("only this server's own pages can sign in")
+
+
+def _host_name(authority: str) -> str:
+    try:
+        return urlsplit(f"//{authority}").hostname or ""
+    except ValueError:  # brackets that are not those of an address
+        return ""
 
 
 def _json(content: object) -> web.Response:

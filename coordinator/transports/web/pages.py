@@ -4,6 +4,7 @@ Owns which files those are and the headers that they carry; must not know sessio
 from whoever opens them, and from the server's other parts.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _CLIENT = "coordinator-client.js"
 _CLIENT_FILES = (_CLIENT, "coordinator-client.d.ts")
 _NPM_SPECIFIER = b'from "socket.io-client"'
 _PAGE_SPECIFIER = b'from "/static/vendor/socket.io.esm.min.js"'
+
+_NOT_AT_ALL = re.compile(r"q=0(\.0*)?")
 
 _POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 """No script and no style but the server's own files. `'self'` covers the WebSocket of the same origin (CSP level 3)."""
@@ -91,7 +94,7 @@ def _respond(request: web.Request, files: Mapping[str, Asset], name: str) -> web
     asset = files.get(name)
     if asset is None:
         raise web.HTTPNotFound
-    is_compressed = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    is_compressed = _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
     etag = f"{asset.etag}-gzip" if is_compressed else asset.etag
     headers = {**_HEADERS, "Content-Security-Policy": _POLICIES.get(name, _POLICY)}
     if any(known.value in {etag, "*"} for known in request.if_none_match or ()):
@@ -103,3 +106,12 @@ def _respond(request: web.Request, files: Mapping[str, Asset], name: str) -> web
         response = web.Response(body=asset.compressed if is_compressed else asset.content, headers=headers)
     response.etag = ETag(etag)
     return response
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Tell whether a client takes gzip (RFC 9110 section 12.5.3); whoever says so with a weight of 0 does not."""
+    for item in accepted.lower().split(","):
+        coding, _, weight = item.partition(";")
+        if coding.strip() == "gzip":
+            return _NOT_AT_ALL.fullmatch(weight.replace(" ", "")) is None
+    return False
