@@ -1,7 +1,5 @@
 """The room page with real pictures: two, then four people, what each sees of the others, and what goes wrong."""
 
-import asyncio
-
 from playwright.async_api import expect
 
 from coordinator.domain.events import Role
@@ -206,15 +204,3 @@ async def test_only_a_participants_token_opens_the_room(people: People, server: 
     await mona.button("Join the room").click()
 
     await expect(mona.page.get_by_text("Your sign-in does not allow this.")).to_be_visible()
-
-
-async def test_everybody_may_come_at_once(people: People, server: ServerProcess) -> None:
-    session = await server.offer(NAMES)
-    everyone = [await people.come(name) for name in NAMES]
-
-    await asyncio.gather(*(person.goes_in(server, session) for person in everyone))
-
-    for person in everyone:
-        for name in NAMES:
-            if name != person.name:
-                await person.sees_playing(name)

@@ -34,8 +34,9 @@ _TABLE: dict[str, tuple[str, set[Role]]] = {
     "setRecording": ("PUT /sessions/{session}/recording", {M, A}),
     "attachRecording": ("POST /sessions/{session}/recordings", {R, A}),
     "getRecordings": ("GET /sessions/{session}/recordings", _EVERYONE),
+    "getIceServers": ("GET /ice-servers", _EVERYONE),
 }
-_PUBLIC = {"getHealth", "getReadiness", "getMetrics", "getOpenApi"}
+_PUBLIC = {"getHealth", "getReadiness", "getMetrics", "getOpenApi", "getAsyncApi"}
 
 _FOR_OTHERS: list[tuple[str, Any, set[Role]]] = [
     ("POST /time-slots/{slot}/registrations", {"userId": "bo"}, {M, A}),

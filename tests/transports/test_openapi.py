@@ -148,15 +148,18 @@ async def test_what_is_answered_is_what_is_described(api: HttpApi) -> None:
         ("getParticipants", "GET", f"/sessions/{session}/participants", None),
         ("getEvents", "GET", f"/sessions/{session}/events?limit=3", None),
         ("setRecording", "PUT", f"/sessions/{session}/recording", {"enabled": False}),
+        ("getIceServers", "GET", "/ice-servers", None),
         ("endSession", "POST", f"/sessions/{session}/end", None),
         ("setRecording", "PUT", f"/sessions/{session}/recording", {"enabled": True}),
     ]
     by_name = {operation["operationId"]: operation for _, _, operation in _operations(document)}
     for name, method, path, body in requests:
         _check_described(document, by_name[name], await api.call(method, path, body))
-    for name, path in (("getHealth", "/healthz"), ("getReadiness", "/readyz"), ("getOpenApi", "/openapi.json")):
+    open_to_all = {"getHealth": "/healthz", "getReadiness": "/readyz"}
+    documents = {"getOpenApi": "/openapi.json", "getAsyncApi": "/asyncapi.json"}
+    for name, path in (open_to_all | documents).items():
         _check_described(document, by_name[name], await api.send("GET", path))
-    others = {"getHealth", "getReadiness", "getMetrics", "getOpenApi", "getUserCalendar"}
+    others = {"getMetrics", "getUserCalendar", *open_to_all, *documents}
     assert {name for name, *_ in requests} | others == set(by_name)
 
 
