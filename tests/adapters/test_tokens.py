@@ -1,12 +1,15 @@
 """Tokens: who is let in, who is not, and what they are told. Nothing of a token ever shows in a message."""
 
 import base64
+import hmac
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coordinator.adapters.jwt.hs256 import MAX_TOKEN_LENGTH, Hs256Tokens
 from coordinator.adapters.memory.clock import ManualClock
@@ -31,9 +34,12 @@ def then() -> ManualClock:
     return ManualClock(NOW)
 
 
-@pytest.fixture
-def tokens(then: ManualClock) -> Hs256Tokens:
-    return Hs256Tokens(SECRET, clock=then)
+@pytest.fixture(params=[False, True], ids=["its first token", "one that it has seen the like of"])
+def tokens(request: pytest.FixtureRequest, then: ManualClock) -> Hs256Tokens:
+    verifier = Hs256Tokens(SECRET, clock=then)
+    if request.param:
+        verifier.verify(sign(CLAIMS))
+    return verifier
 
 
 def sign(claims: dict[str, Any], *, secret: str = SECRET, algorithm: str = "HS256") -> str:
@@ -193,6 +199,58 @@ def test_what_is_no_token_is_refused(tokens: Hs256Tokens, token: str) -> None:
 @pytest.mark.parametrize("payload", [b"[]", b"7", b"null", b"not json", b"\xff\xfe"])
 def test_a_signed_payload_that_is_no_object_is_refused(tokens: Hs256Tokens, payload: bytes) -> None:
     assert "malformed" in refused(tokens, jwt.PyJWS().encode(payload, SECRET, algorithm="HS256"))
+
+
+@pytest.mark.parametrize("spelling", ["{}=", "{}==", " {}", "{}\n", "{}.{}", "!{}", ".{}"])
+@pytest.mark.parametrize("claims", [CLAIMS, {**CLAIMS, "sub": "annas"}, {**CLAIMS, "sub": "anna's"}])
+def test_a_payload_in_another_spelling_is_taken_or_refused_as_ever(
+    then: ManualClock, spelling: str, claims: dict[str, Any]
+) -> None:
+    head, body, _ = sign(claims).split(".")
+    signed = f"{head}.{spelling.format(body, body)}"
+    digest = hmac.digest(SECRET.encode(), signed.encode(), "sha256")
+    token = f"{signed}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+    first, later = Hs256Tokens(SECRET, clock=then), Hs256Tokens(SECRET, clock=then)
+    later.verify(sign(CLAIMS))
+    assert outcome(later, token) == outcome(first, token)
+
+
+@given(
+    claims=st.dictionaries(
+        st.sampled_from(["sub", "role", "exp", "nbf", "iat", "iss", "aud", "jti"]),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(SECONDS - 2, SECONDS + 2),
+            st.floats(),
+            st.sampled_from(["anna", "participant", "us", "rooms", "", "\ud83c"]),
+            st.lists(st.sampled_from(["rooms", "others"]), max_size=2),
+        ),
+    ),
+    cut=st.none() | st.integers(0, 300),
+    configured=st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_like_of_what_was_accepted_is_judged_as_if_it_were_the_first(
+    claims: dict[str, Any], cut: int | None, configured: bool
+) -> None:
+    clock = ManualClock(NOW)
+    issuer, audience = ("us", "rooms") if configured else (None, None)
+    first, later = (Hs256Tokens(SECRET, issuer=issuer, audience=audience, clock=clock) for _ in range(2))
+    later.verify(later.issue("anna", Role.PARTICIPANT, 60))
+    later.verify(sign({**CLAIMS, "iss": "us", **({"aud": ["rooms"]} if configured else {})}))
+    token = sign({**CLAIMS, **({"iss": "us", "aud": "rooms"} if configured else {}), **claims})
+    if cut is not None:
+        place = cut % len(token)
+        token = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
+    assert outcome(later, token) == outcome(first, token)
+
+
+def outcome(tokens: TokenVerifier, token: str) -> Identity | str:
+    try:
+        return tokens.verify(token)
+    except UnauthenticatedError as refusal:
+        return refusal.message
 
 
 def test_an_endless_token_is_not_even_looked_at(tokens: Hs256Tokens) -> None:

@@ -96,6 +96,7 @@ async def test_a_moderator_steers_a_session(live: Live) -> None:
     assert ended["seq"] == len(journal)
     await mona.wait_seq(ended["seq"])
     assert mona.events() == journal[seq:]
+    await live.stored_at(offer.session_id, ended["seq"])
     assert live.participants(offer.session_id).keys() == {"ada", "bo"}
     assert (await (await live.moderator()).watch(offer.session_id))["snapshot"]["session"]["status"] == "ended"
 
