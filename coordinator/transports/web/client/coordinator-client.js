@@ -9,6 +9,8 @@ import { io } from "socket.io-client";
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5_000;
+// By how much of it a pause is longer or shorter, so that not all come back at once.
+const RETRY_SPREAD = 0.5;
 const NO_ANSWER_MS = 10_000;
 // How long an event may be behind the answer to the command that caused it, before it is asked for.
 const LATE_EVENT_MS = 1_000;
@@ -121,8 +123,9 @@ class Line {
   #isReady = false;
   #isOver = false;
   #isRefreshing = false;
-  #retry;
-  #retryMs = FIRST_RETRY_MS;
+  #retry = new Retry();
+  #commandRetry = new Retry();
+  #token;
 
   constructor(options, namespace, owner) {
     this.#options = options;
@@ -130,8 +133,11 @@ class Line {
     this.#socket = io(options.url + namespace, {
       auth: (send) => this.#authenticate(send),
       transports: options.transports,
+      // Where WebSockets do not get through, polling does.
+      tryAllTransports: true,
       reconnectionDelay: FIRST_RETRY_MS,
       reconnectionDelayMax: LONGEST_RETRY_MS,
+      randomizationFactor: RETRY_SPREAD,
       forceNew: true,
       autoConnect: false,
     });
@@ -153,17 +159,19 @@ class Line {
   // From now on, until the connection is lost, commands may go out.
   ready() {
     this.#isReady = true;
-    this.#retryMs = FIRST_RETRY_MS;
+    this.#retry.reset();
     this.#sendNext();
   }
 
   // Has a command carried out, on this connection or on a later one. Resolves with its answer.
-  command(name, payload) {
+  //
+  // taken: is given the answer before anything that came after it; a promise would tell too late.
+  command(name, payload, taken = () => undefined) {
     if (this.#isOver) {
       return Promise.reject(closedError());
     }
     return new Promise((resolve, reject) => {
-      const command = { name, payload, resolve, reject, isUnderWay: false };
+      const command = { name, payload, taken, resolve, reject, isUnderWay: false };
       command.timer = setTimeout(() => {
         const message = `${name} was not answered within ${this.#options.timeoutMs} ms`;
         this.#settle(command, () => reject(new CoordinatorError({ code: "timeout", message, retryable: true })));
@@ -174,7 +182,9 @@ class Line {
   }
 
   // Asks on this connection only. Resolves with what the server says, ok or not; rejects if it says nothing.
-  ask(name, payload) {
+  //
+  // taken: is given an answer that is ok, as with `command`.
+  ask(name, payload, taken = () => undefined) {
     return new Promise((resolve, reject) => {
       const disconnected = () =>
         reject(new CoordinatorError({ code: "disconnected", message: "the connection was lost", retryable: true }));
@@ -184,21 +194,28 @@ class Line {
       }
       const lost = () => finish(disconnected);
       const timer = setTimeout(lost, NO_ANSWER_MS);
+      let isWanted = true;
       const finish = (how) => {
+        isWanted = false;
         clearTimeout(timer);
         this.#socket.off("disconnect", lost);
         how();
       };
       this.#socket.on("disconnect", lost);
-      this.#socket.emit(name, payload, (answer) => finish(() => resolve(answer)));
+      this.#socket.emit(name, payload, (answer) => {
+        if (isWanted && !this.#isOver) {
+          if (answer.ok) {
+            taken(answer);
+          }
+          finish(() => resolve(answer));
+        }
+      });
     });
   }
 
   // Does something a little later, later each time until `ready`; a new connection cancels it.
   later(action) {
-    clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#isOver || action(), this.#retryMs);
-    this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS);
+    this.#retry.after(action);
   }
 
   end(code, message) {
@@ -206,7 +223,8 @@ class Line {
       return;
     }
     this.#isOver = true;
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
+    this.#commandRetry.cancel();
     for (const command of [...this.#commands]) {
       this.#settle(command, () => command.reject(closedError(code, message)));
     }
@@ -215,30 +233,52 @@ class Line {
   }
 
   async #authenticate(send) {
+    const { engine } = this.#socket.io;
+    const isStillMeant = () => !this.#isOver && engine === this.#socket.io.engine && engine.readyState === "open";
     try {
-      const { token } = this.#options;
-      this.#options.last = typeof token === "function" ? await token() : token;
-      send({ token: this.#options.last });
+      // What gives tokens may take so long that the connection is gone by then: the next one takes what comes.
+      this.#token ??= this.#askForToken();
+      const token = await this.#token;
+      if (isStillMeant()) {
+        this.#token = undefined;
+        this.#options.last = token;
+        send({ token });
+      }
     } catch (error) {
+      this.#token = undefined;
       if (error instanceof CoordinatorError && !error.retryable) {
         this.end(error.code, error.message);
-      } else {
+      } else if (isStillMeant()) {
         // Without a token there is no connection; the next one asks again.
         report(error);
-        this.#socket.io.engine?.close();
+        engine.close();
       }
     }
   }
 
+  async #askForToken() {
+    const { token } = this.#options;
+    return typeof token === "function" ? token() : token;
+  }
+
   #connected() {
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
     this.#isRefreshing = false;
-    this.#socket.io.reconnectionDelay(FIRST_RETRY_MS);
+    this.#comeBackAfter(FIRST_RETRY_MS, RETRY_SPREAD);
     this.#owner.opened();
   }
 
+  // When to come back after the connection is lost, and by how much of that earlier or later.
+  #comeBackAfter(milliseconds, spread) {
+    const manager = this.#socket.io;
+    manager.reconnectionDelay(milliseconds);
+    manager.reconnectionDelayMax(Math.max(milliseconds, LONGEST_RETRY_MS));
+    manager.randomizationFactor(spread);
+  }
+
   #disconnected(reason) {
-    clearTimeout(this.#retry);
+    this.#retry.cancel();
+    this.#commandRetry.cancel();
     this.#isReady = false;
     for (const command of this.#commands) {
       command.isUnderWay = false;
@@ -278,7 +318,8 @@ class Line {
       return;
     }
     if (name === "server_draining" && Number.isFinite(payload?.reconnectAfterMs)) {
-      this.#socket.io.reconnectionDelay(Math.max(FIRST_RETRY_MS, payload.reconnectAfterMs));
+      // The server has spread its clients already.
+      this.#comeBackAfter(Math.max(FIRST_RETRY_MS, payload.reconnectAfterMs), 0);
     }
     this.#owner.received(name, payload);
   }
@@ -294,9 +335,11 @@ class Line {
         return; // timed out
       }
       if (answer.ok) {
+        this.#commandRetry.reset();
+        command.taken(answer);
         this.#settle(command, () => command.resolve(answer));
       } else if (answer.error.retryable) {
-        this.later(() => {
+        this.#commandRetry.after(() => {
           command.isUnderWay = false;
           this.#sendNext();
         });
@@ -314,6 +357,27 @@ class Line {
       how();
       this.#sendNext();
     }
+  }
+}
+
+// One thing to be done a little later, and later each time until `reset`.
+class Retry {
+  #timer;
+  #milliseconds = FIRST_RETRY_MS;
+
+  after(action) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(action, this.#milliseconds);
+    this.#milliseconds = Math.min(this.#milliseconds * 2, LONGEST_RETRY_MS);
+  }
+
+  cancel() {
+    clearTimeout(this.#timer);
+  }
+
+  reset() {
+    this.cancel();
+    this.#milliseconds = FIRST_RETRY_MS;
   }
 }
 
@@ -445,6 +509,8 @@ class Followed extends Emitter {
   #state = new SessionState();
   #clockOffset = 0;
   #isCatchingUp = false;
+  #isStopped = false;
+  #expected = 0;
   #lateTimer;
 
   constructor(sessionId) {
@@ -482,6 +548,8 @@ class Followed extends Emitter {
     if (answer.serverTime !== undefined) {
       this.#clockOffset = Date.parse(answer.serverTime) - (askedAt + Date.now()) / 2;
     }
+    // Nothing later has been promised, whatever an earlier answer said.
+    this.#expected = Math.min(this.#expected, answer.seq);
     if (answer.snapshot) {
       const applied = this.#state.load(answer.snapshot, answer.seq);
       this._emit("snapshot");
@@ -503,13 +571,11 @@ class Followed extends Emitter {
 
   // An answer has named a `seq`: its event must be here soon.
   _expect(seq) {
-    clearTimeout(this.#lateTimer);
-    if (Number.isInteger(seq) && seq > this.seq) {
-      this.#lateTimer = setTimeout(() => seq > this.seq && this._mend(), LATE_EVENT_MS);
-    }
+    this.#expected = Math.max(this.#expected, seq);
+    this.#lookAgain();
   }
 
-  // Gets what is missing, unless that is under way.
+  // Gets what is missing, unless that is under way; if it cannot be had now, then a little later.
   async _mend() {
     if (this.#isCatchingUp || !this._isLoaded) {
       return;
@@ -518,18 +584,39 @@ class Followed extends Emitter {
     try {
       await this._catchUp();
     } catch {
-      // The connection is gone; the next one begins with what is missing.
+      // The connection is gone, and the next one begins with what is missing; or the server cannot answer now.
     } finally {
       this.#isCatchingUp = false;
+      this.#lookAgain();
     }
   }
 
-  _forgetTimers() {
+  // Nothing is told any more.
+  _stop() {
+    this.#isStopped = true;
     clearTimeout(this.#lateTimer);
+  }
+
+  get #isBehind() {
+    return !this.#isStopped && (this.#state.hasGap || this.#expected > this.seq);
+  }
+
+  #lookAgain() {
+    if (this.#isBehind && this.#lateTimer === undefined) {
+      this.#lateTimer = setTimeout(() => {
+        this.#lateTimer = undefined;
+        if (this.#isBehind) {
+          this._mend();
+        }
+      }, LATE_EVENT_MS);
+    }
   }
 
   #tell(events) {
     for (const event of events) {
+      if (this.#isStopped) {
+        return; // a listener has closed it
+      }
       this._emit("event", event);
       this._emit(event.type, event);
       this._happened?.(event);
@@ -564,6 +651,9 @@ class Room extends Followed {
 
   // Takes the seat. Resolves once it is taken; rejects if that is refused, or is not done in time.
   join() {
+    if (this.#phase === "closed" && this.#joining === undefined) {
+      return Promise.reject(closedError());
+    }
     if (this.#joining === undefined) {
       this.#joining = withResolvers();
       const { timeoutMs } = this.#options;
@@ -633,30 +723,27 @@ class Room extends Followed {
 
   async #opened() {
     const askedAt = Date.now();
+    const isFirst = !this._isLoaded;
     const request = { sessionId: this.sessionId, ...(this._isLoaded && { after: this.seq }) };
     let answer;
     try {
-      answer = await this.#line.ask("join", request);
+      answer = await this.#line.ask("join", request, (taken) => this.#joined(taken, askedAt, isFirst));
     } catch {
       // Lost, or no answer: a connection that does not answer is not worth waiting for.
       this.#retryJoin();
       return;
     }
-    if (this.#phase === "closed" || !this.#line.isConnected) {
-      return;
+    if (!answer.ok && answer.error.retryable) {
+      this.#retryJoin();
+    } else if (!answer.ok) {
+      this.#line.end(answer.error.code, answer.error.message);
     }
-    if (!answer.ok) {
-      if (answer.error.retryable) {
-        this.#retryJoin();
-      } else {
-        this.#line.end(answer.error.code, answer.error.message);
-      }
-      return;
-    }
-    const isFirst = !this._isLoaded;
+  }
+
+  #joined(answer, askedAt, isFirst) {
     this._absorb(answer, askedAt);
     if (this.#phase === "closed") {
-      return; // by what was missed
+      return; // by a listener
     }
     this.#turn("joined");
     this.#line.ready();
@@ -673,10 +760,8 @@ class Room extends Followed {
 
   async _catchUp() {
     const askedAt = Date.now();
-    const answer = await this.#line.ask("sync", { after: this.seq });
-    if (answer.ok) {
-      this._absorb(answer, askedAt);
-    } else if (answer.error.code === "not_in_session") {
+    const answer = await this.#line.ask("sync", { after: this.seq }, (taken) => this._absorb(taken, askedAt));
+    if (!answer.ok && answer.error.code === "not_in_session") {
       await this.#opened();
     }
   }
@@ -721,7 +806,7 @@ class Room extends Followed {
 
   #ended(code, message) {
     clearTimeout(this.#joining.timer);
-    this._forgetTimers();
+    this._stop();
     this.#turn("closed");
     // Without anybody who waits for it, this is no unhandled rejection: "closed" tells.
     this.#joining.promise.catch(() => undefined);
@@ -746,6 +831,8 @@ class Moderation extends Emitter {
   #phase = "idle";
   #connecting;
   #watched = new Map();
+  #beginning = new Map();
+  #missed = [];
   #seesAll = false;
   #clockOffset = 0;
   #timeoutMs;
@@ -772,6 +859,9 @@ class Moderation extends Emitter {
   }
 
   connect() {
+    if (this.#phase === "closed" && this.#connecting === undefined) {
+      return Promise.reject(closedError());
+    }
     if (this.#connecting === undefined) {
       this.#connecting = withResolvers();
       this.#connecting.timer = setTimeout(() => {
@@ -785,8 +875,11 @@ class Moderation extends Emitter {
 
   // From now on `summaries` holds every live session.
   async watchAll() {
-    this.#takeSummaries(await this.#line.command("watch", { all: true }), Date.now());
-    this.#seesAll = true;
+    const askedAt = Date.now();
+    await this.#line.command("watch", { all: true }, (answer) => {
+      this.#seesAll = true;
+      this.#takeSummaries(answer, askedAt);
+    });
   }
 
   async unwatchAll() {
@@ -796,19 +889,18 @@ class Moderation extends Emitter {
 
   // Follows one session. Resolves with it once its state is here.
   async watch(sessionId) {
-    const existing = this.#watched.get(sessionId);
-    if (existing !== undefined) {
-      return existing;
+    if (!this.#beginning.has(sessionId)) {
+      const watched = new WatchedSession(sessionId, this.#line, () => this.#forget(sessionId));
+      this.#watched.set(sessionId, watched);
+      this.#beginning.set(sessionId, watched._begin());
     }
-    const watched = new WatchedSession(sessionId, this.#line, () => this.#watched.delete(sessionId));
-    this.#watched.set(sessionId, watched);
     try {
-      await watched._begin();
+      await this.#beginning.get(sessionId);
     } catch (error) {
-      this.#watched.delete(sessionId);
+      this.#forget(sessionId);
       throw error;
     }
-    return watched;
+    return this.#watched.get(sessionId);
   }
 
   async mute(sessionId, userId) {
@@ -837,37 +929,56 @@ class Moderation extends Emitter {
     return { seq };
   }
 
-  async #opened() {
+  #opened() {
+    // Of a session that is only being asked for, the question itself goes out again.
+    const watched = [...this.#watched.values()].filter((one) => one._isLoaded);
+    this.#missed = watched.map((one) => () => this.#watched.get(one.sessionId) === one && one._catchUp());
+    if (this.#seesAll) {
+      this.#missed.unshift(() => this.#lookAtAll());
+    }
+    this.#catchUp();
+  }
+
+  // Gets one after the other what was missed. What has been had on this connection is not asked for again: so many
+  // questions at once may be too many, and must come to an end nevertheless.
+  async #catchUp() {
+    const missed = this.#missed;
     try {
-      if (this.#seesAll) {
-        const answer = await this.#line.ask("watch", { all: true });
-        if (answer.ok) {
-          this.#takeSummaries(answer, Date.now());
-        } else {
-          throw new CoordinatorError(answer.error);
-        }
-      }
-      for (const watched of [...this.#watched.values()]) {
-        if (watched._isLoaded) {
-          await watched._catchUp();
-        }
+      for (; missed.length > 0; missed.shift()) {
+        await missed[0]();
       }
     } catch (error) {
-      if (error.retryable && this.#line.isConnected) {
-        this.#line.later(() => this.#line.isConnected && this.#opened());
-      } else if (!error.retryable) {
+      if (!error.retryable) {
         this.#line.end(error.code, error.message);
+      } else if (this.#line.isConnected && missed === this.#missed) {
+        this.#line.later(() => this.#line.isConnected && this.#catchUp());
       }
       return;
     }
-    this.#turn("joined");
-    clearTimeout(this.#connecting.timer);
-    this.#connecting.resolve();
-    this.#line.ready();
+    if (missed === this.#missed && this.#phase !== "closed") {
+      this.#turn("joined");
+      clearTimeout(this.#connecting.timer);
+      this.#connecting.resolve();
+      this.#line.ready();
+    }
   }
 
-  #takeSummaries(answer, now) {
-    this.#clockOffset = Date.parse(answer.serverTime) - now;
+  async #lookAtAll() {
+    const askedAt = Date.now();
+    const answer = await this.#line.ask("watch", { all: true }, (taken) => this.#takeSummaries(taken, askedAt));
+    if (!answer.ok) {
+      throw new CoordinatorError(answer.error);
+    }
+  }
+
+  #forget(sessionId) {
+    this.#watched.get(sessionId)?._stop();
+    this.#watched.delete(sessionId);
+    this.#beginning.delete(sessionId);
+  }
+
+  #takeSummaries(answer, askedAt) {
+    this.#clockOffset = Date.parse(answer.serverTime) - (askedAt + Date.now()) / 2;
     this.summaries.clear();
     for (const summary of answer.sessions) {
       this.summaries.set(summary.sessionId, summary);
@@ -901,7 +1012,7 @@ class Moderation extends Emitter {
       this.#connecting.reject(new CoordinatorError({ code, message, retryable: code === "timeout" }));
     }
     for (const watched of this.#watched.values()) {
-      watched._forgetTimers();
+      watched._stop();
     }
     this._emit("closed", { code, message });
   }
@@ -928,23 +1039,22 @@ class WatchedSession extends Followed {
 
   async unwatch() {
     this.#forget();
-    this._forgetTimers();
     await this.#line.command("unwatch", { sessionId: this.sessionId }).catch(() => undefined);
   }
 
   async _begin() {
     const askedAt = Date.now();
-    this._absorb(await this.#line.command("watch", { sessionId: this.sessionId }), askedAt);
+    await this.#line.command("watch", { sessionId: this.sessionId }, (answer) => this._absorb(answer, askedAt));
   }
 
   async _catchUp() {
     const askedAt = Date.now();
-    const answer = await this.#line.ask("watch", { sessionId: this.sessionId, after: this.seq });
-    if (answer.ok) {
-      this._absorb(answer, askedAt);
-    } else if (answer.error.retryable) {
+    const request = { sessionId: this.sessionId, after: this.seq };
+    const answer = await this.#line.ask("watch", request, (taken) => this._absorb(taken, askedAt));
+    if (!answer.ok && answer.error.retryable) {
       throw new CoordinatorError(answer.error);
-    } else {
+    }
+    if (!answer.ok) {
       // It has vanished meanwhile, or may not be watched any more; what is known of it stays.
       this.#forget();
       this._emit("closed", { code: answer.error.code, message: answer.error.message });
@@ -984,7 +1094,19 @@ class RecordingFeed extends Emitter {
     return this.#phase;
   }
 
+  // Records wait until there is somebody who listens: what nobody has had must not be acked.
+  on(name, listener) {
+    const off = super.on(name, listener);
+    if (name === "record") {
+      queueMicrotask(() => this.#work());
+    }
+    return off;
+  }
+
   subscribe() {
+    if (this.#phase === "closed" && this.#subscribing === undefined) {
+      return Promise.reject(closedError());
+    }
     if (this.#subscribing === undefined) {
       this.#subscribing = withResolvers();
       this.#subscribing.timer = setTimeout(() => {
@@ -1040,7 +1162,8 @@ class RecordingFeed extends Emitter {
       return;
     }
     this.#isWorking = true;
-    for (let record; (record = this.#records.shift()); ) {
+    while (this.#records.length > 0 && this._listeners("record").length > 0) {
+      const record = this.#records.shift();
       const connection = this.#connection;
       try {
         await Promise.all(this._listeners("record").map((listener) => listener(record)));
@@ -1064,17 +1187,20 @@ class RecordingFeed extends Emitter {
       return;
     }
     this.#isAcking = true;
-    try {
-      while (this.#unacked !== undefined) {
-        const cursor = this.#unacked;
-        this.#unacked = undefined;
-        await this.#line.ask("ack", { cursor });
+    while (this.#unacked !== undefined) {
+      const connection = this.#connection;
+      const cursor = this.#unacked;
+      this.#unacked = undefined;
+      const answer = await this.#line.ask("ack", { cursor }).catch(() => undefined);
+      // After a lost connection all that was not acked comes again. On this one an ack must get through in the end:
+      // the server sends no more than so many records without.
+      const isOwed = connection === this.#connection && (answer === undefined || answer.error?.retryable);
+      if (isOwed && this.#phase !== "closed") {
+        this.#unacked ??= cursor;
+        await new Promise((resolve) => setTimeout(resolve, FIRST_RETRY_MS));
       }
-    } catch {
-      // The connection is gone: what was not acked comes again.
-    } finally {
-      this.#isAcking = false;
     }
+    this.#isAcking = false;
   }
 
   #lost() {
@@ -1089,6 +1215,7 @@ class RecordingFeed extends Emitter {
 
   #ended(code, message) {
     this.#records = [];
+    this.#unacked = undefined;
     this.#turn("closed");
     if (this.#subscribing !== undefined) {
       clearTimeout(this.#subscribing.timer);
