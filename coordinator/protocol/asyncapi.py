@@ -112,7 +112,8 @@ def _message(name: str, kind: type[msgspec.Struct], payload: Json) -> Json:
 
 
 def _ack(command: Command) -> Json:
-    return {"oneOf": [_reference(command.reply), _reference(Refused)]}
+    exact = {"type": "object", "properties": {"error": {"properties": {"code": {"enum": command.codes}}}}}
+    return {"oneOf": [_reference(command.reply), {"allOf": [_reference(Refused), exact]}]}
 
 
 def _event(body: type[EventBody]) -> Json:

@@ -10,7 +10,22 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from coordinator.domain import events
-from coordinator.domain.errors import ERRORS
+from coordinator.domain.errors import (
+    ERRORS,
+    CoordinatorError,
+    InvalidRequestError,
+    NotFoundError,
+    NotInSessionError,
+    NotRegisteredError,
+    PayloadTooLargeError,
+    RateLimitedError,
+    RecordingNotPermittedError,
+    RemovedError,
+    RoomFullError,
+    SessionEndedError,
+    SessionNotOpenError,
+    UnavailableError,
+)
 from coordinator.domain.events import EVENT_TYPES, EventBody, Role
 from coordinator.protocol import messages, recording_messages
 from coordinator.protocol.fields import ObjectId, Timestamp, UserIdText
@@ -93,6 +108,13 @@ class Subscribed(View, frozen=True, kw_only=True):
     window: int
 
 
+class Noted(View, frozen=True, kw_only=True):
+    """The ack of `ack`: up to where the consumer will not be sent anything again, whatever happens."""
+
+    ok: Literal[True]
+    cursor: str
+
+
 # What clients are sent beside events.
 
 
@@ -138,11 +160,18 @@ class Command(NamedTuple):
         name: The event's name.
         message: What it carries.
         reply: Its ack, unless it is `Refused`.
+        refusals: What it may be refused with, beside `ANY_REFUSALS`.
     """
 
     name: str
     message: type[msgspec.Struct]
     reply: type[View]
+    refusals: tuple[type[CoordinatorError], ...] = ()
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes of everything that it may be refused with."""
+        return sorted({error.code for error in ANY_REFUSALS + self.refusals})
 
 
 class Notice(NamedTuple):
@@ -172,6 +201,25 @@ class Contract(NamedTuple):
     notices: tuple[Notice, ...]
 
 
+ANY_REFUSALS: tuple[type[CoordinatorError], ...] = (
+    InvalidRequestError,
+    PayloadTooLargeError,
+    RateLimitedError,
+    UnavailableError,
+)
+"""What every command may be refused with."""
+_JOINING = (
+    NotFoundError,
+    NotInSessionError,
+    NotRegisteredError,
+    RemovedError,
+    RoomFullError,
+    SessionEndedError,
+    SessionNotOpenError,
+)
+_SETTING = (NotInSessionError, SessionEndedError)
+_STEERING = (NotFoundError, NotInSessionError, SessionEndedError)
+_ATTACHING = (NotFoundError, RecordingNotPermittedError)
 _DRAINING = Notice("server_draining", DrainingNotice)
 _REPLACED = Notice("replaced", ReplacedNotice)
 _ALL_EVENTS = tuple(EVENT_TYPES.values())
@@ -182,12 +230,12 @@ CONTRACTS = (
         "Participants in one live session.",
         (Role.PARTICIPANT,),
         (
-            Command("join", messages.Join, Seen),
-            Command("leave", messages.Leave, Acked),
-            Command("set_media", messages.SetMedia, Acked),
-            Command("set_recording_consent", messages.SetRecordingConsent, Acked),
-            Command("signal", messages.Signal, Done),
-            Command("sync", messages.Sync, Seen),
+            Command("join", messages.Join, Seen, _JOINING),
+            Command("leave", messages.Leave, Acked, (NotFoundError, NotInSessionError)),
+            Command("set_media", messages.SetMedia, Acked, _SETTING),
+            Command("set_recording_consent", messages.SetRecordingConsent, Acked, _SETTING),
+            Command("signal", messages.Signal, Done, (NotInSessionError,)),
+            Command("sync", messages.Sync, Seen, (NotInSessionError,)),
         ),
         _ALL_EVENTS,
         (Notice("signal", SignalNotice), Notice("session_ending", EndingNotice), _REPLACED, _DRAINING),
@@ -197,12 +245,12 @@ CONTRACTS = (
         "Moderators who watch sessions and steer them.",
         (Role.MODERATOR, Role.ADMIN),
         (
-            Command("watch", messages.Watch, Watching),
+            Command("watch", messages.Watch, Watching, (NotFoundError,)),
             Command("unwatch", messages.Unwatch, Done),
-            Command("mute", messages.Mute, Acked),
-            Command("remove", messages.Remove, Acked),
-            Command("end_session", messages.EndSession, Acked),
-            Command("set_recording", messages.SetRecording, Acked),
+            Command("mute", messages.Mute, Acked, _STEERING),
+            Command("remove", messages.Remove, Acked, _STEERING),
+            Command("end_session", messages.EndSession, Acked, (NotFoundError,)),
+            Command("set_recording", messages.SetRecording, Acked, (NotFoundError, SessionEndedError)),
         ),
         _ALL_EVENTS,
         (Notice("session_summary", SessionSummary), Notice("session_ending", EndingNotice), _DRAINING),
@@ -213,8 +261,8 @@ CONTRACTS = (
         (Role.RECORDER, Role.ADMIN),
         (
             Command("subscribe", recording_messages.Subscribe, Subscribed),
-            Command("ack", recording_messages.Ack, Done),
-            Command("attach_recording", recording_messages.AttachRecording, Acked),
+            Command("ack", recording_messages.Ack, Noted),
+            Command("attach_recording", recording_messages.AttachRecording, Acked, _ATTACHING),
         ),
         (),
         (Notice("record", Record), _REPLACED, _DRAINING),

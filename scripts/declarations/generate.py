@@ -73,6 +73,8 @@ def _object(schema: dict[str, Any], indent: str) -> str:
         optional = "" if name in required else "?"
         # What has no value is left out; null never goes over the wire.
         text = _type(value, inner).removesuffix(" | null") if optional else _type(value, inner)
+        if value.get("description"):
+            lines.append(f"{inner}/** {value['description']} */")
         lines.append(f"{inner}{name}{optional}: {text};")
     return "\n".join(["{", *lines, f"{indent}}}"])
 

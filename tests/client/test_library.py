@@ -25,6 +25,12 @@ ROOT = HERE.parents[1]
 PACKAGE = ROOT / "coordinator" / "transports" / "web" / "client"
 INSTALLED = ROOT / "tests" / "transports" / "node" / "node_modules"
 SHORT_SECONDS = 12
+USE = """
+import { CoordinatorClient } from "coordinator-client";
+const payload = btoa(JSON.stringify({ sub: "ada" }));
+const client = new CoordinatorClient({ url: "http://127.0.0.1:9", token: `x.${payload}.x` });
+console.log(client.userId, client.room("66f1c0ffee5e5510c0ffee01").phase);
+"""
 
 
 @pytest.fixture
@@ -145,6 +151,41 @@ async def test_a_killed_server_is_only_a_pause(server: ServerProcess, workshop: 
     assert result["phases"] == ["joining", "joined", "reconnecting", "joined"]
     assert result["micEnabled"] is False
     assert len(seen) >= toggles
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+async def run(folder: Path, *command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    return await finished(process)
+
+
+async def test_it_gets_by_with_whatever_a_server_does(workshop: Path) -> None:
+    assert "# fail 0" in await run(workshop, "node", "--test", "--test-reporter=tap", "rules.test.mjs")
+
+
+async def test_the_package_is_whole_and_can_be_bundled(workshop: Path) -> None:
+    """What npm would publish, in the place of the folder: Node imports it, and so does a bundle for browsers."""
+    installed = workshop / "node_modules" / "coordinator-client"
+    packed = (await run(workshop, "npm", "pack", "--silent", "--offline", str(installed))).split()[-1]
+    shutil.rmtree(installed)
+    installed.mkdir()
+    await run(workshop, "tar", "-xzf", packed, "--strip-components=1", "-C", str(installed))
+    assert names_in(installed) == [
+        "README.md",
+        "coordinator-client.d.ts",
+        "coordinator-client.js",
+        "package.json",
+    ]
+    (workshop / "use.mjs").write_text(USE, encoding="utf-8")
+    assert await run(workshop, "node", "use.mjs") == "ada idle\n"
+    bundle = ("--bundle", "--minify", "--format=iife", "--platform=browser", "--target=es2022", "--outfile=page.js")
+    await run(workshop, "node", str(INSTALLED / "esbuild" / "bin" / "esbuild"), "use.mjs", *bundle)
+    assert await run(workshop, "node", "page.js") == "ada idle\n"
 
 
 async def test_its_types_allow_what_is_right_and_nothing_else(workshop: Path) -> None:

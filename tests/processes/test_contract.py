@@ -14,7 +14,7 @@ from coordinator.protocol.contract import CONTRACTS, EVENT_BODIES, Refused
 from coordinator.protocol.views import Actor
 from tests.processes.server import ServerProcess
 
-REPLIES = {(contract.namespace, command.name): command.reply for contract in CONTRACTS for command in contract.commands}
+COMMANDS = {(contract.namespace, command.name): command for contract in CONTRACTS for command in contract.commands}
 NOTICES = {(contract.namespace, notice.name): notice.payload for contract in CONTRACTS for notice in contract.notices}
 
 
@@ -52,6 +52,7 @@ class Client:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.kinds: set[str] = set()
+        self.cursors: list[str] = []
         self._came = asyncio.Event()
         self.problems: list[str] = []
         self._client = socketio.AsyncClient(reconnection=False)
@@ -64,7 +65,9 @@ class Client:
 
     async def call(self, name: str, message: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = await self._client.call(name, message, namespace=self.namespace)
-        check(answer, REPLIES[self.namespace, name] if answer["ok"] else Refused)
+        command = COMMANDS[self.namespace, name]
+        check(answer, command.reply if answer["ok"] else Refused)
+        assert answer["ok"] or answer["error"]["code"] in command.codes
         return answer
 
     async def has_seen(self, *kinds: str) -> None:
@@ -79,6 +82,8 @@ class Client:
 
     def _received(self, name: str, payload: Any) -> None:
         self.kinds.add(name)
+        if name == "record":
+            self.cursors.append(payload["cursor"])
         self._came.set()
         try:
             if (self.namespace, name) in NOTICES:
@@ -126,6 +131,36 @@ async def test_what_is_sent_is_what_the_contract_says(server: ServerProcess) -> 
     await mona.has_seen("session_ended", "session_summary")
     await rita.has_seen("record")
     await mona.call("unwatch", {"sessionId": session})
+    assert (await rita.call("ack", {"cursor": rita.cursors[0]}))["cursor"] == rita.cursors[0]
+    nowhere, over = {"sessionId": "0" * 24}, {"sessionId": session}
+    recording = {"url": "https://recordings.example/a.webm", "startTime": "2040-06-04T17:00:00Z"}
+    refused = [
+        (await client.call(name, message))["error"]["code"]
+        for client, name, message in (
+            (bruno, "join", nowhere),
+            (bruno, "join", over),
+            (bruno, "signal", {"to": "ada", "data": 1}),
+            (mona, "watch", nowhere),
+            (mona, "mute", over | {"userId": "ada"}),
+            (mona, "remove", nowhere | {"userId": "eve"}),
+            (mona, "end_session", nowhere),
+            (mona, "set_recording", over | {"enabled": False}),
+            (rita, "attach_recording", over | recording | {"userId": "ada"}),
+            (rita, "subscribe", {"consumer": "another"}),
+        )
+    ]
+    assert refused == [
+        "not_found",
+        "session_ended",
+        "not_in_session",
+        "not_found",
+        "session_ended",
+        "not_found",
+        "not_found",
+        "session_ended",
+        "recording_not_permitted",
+        "invalid_request",
+    ]
 
     everyone = (ada, bruno, mona, rita)
     assert not [problem for client in everyone for problem in client.problems]

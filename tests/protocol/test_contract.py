@@ -3,9 +3,11 @@
 import inspect
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft7Validator
 
 from coordinator.domain.events import EVENT_TYPES
 from coordinator.protocol.asyncapi import document, schemas
@@ -13,6 +15,8 @@ from coordinator.protocol.contract import CONTRACTS, EVENT_BODIES, Contract
 from coordinator.transports.socketio import moderation, recording, rooms
 from coordinator.transports.socketio.namespace import Namespace
 
+PACKAGES = Path(__file__).parents[1] / "transports" / "node" / "node_modules"
+SPECIFICATION = PACKAGES / "@asyncapi" / "specs" / "schemas" / "3.0.0.json"
 NAMESPACES: dict[str, Any] = {
     rooms.NAMESPACE: rooms,
     moderation.NAMESPACE: moderation,
@@ -42,6 +46,15 @@ def test_every_event_is_in_it() -> None:
     assert EVENT_BODIES == EVENT_TYPES
     for contract in CONTRACTS[:2]:
         assert {body.kind for body in contract.events} == set(EVENT_TYPES)
+
+
+def test_the_document_is_asyncapi() -> None:
+    """Held to the specification's own schema, which `scripts/test` installs."""
+    validator = Draft7Validator(json.loads(SPECIFICATION.read_text(encoding="utf-8")))
+    whole = json.loads(json.dumps(document("1.0.0")))
+    assert [error.message for error in validator.iter_errors(whole)] == []
+    whole["operations"]["rooms.join"]["action"] = "take"
+    assert not validator.is_valid(whole)
 
 
 def references(value: Any) -> set[str]:

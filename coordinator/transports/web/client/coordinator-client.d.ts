@@ -8,6 +8,7 @@ export type Ack = {
 /** The ack of a command: its events are durable, and the last of them is `seq`. */
 export type Acked = {
   ok: true;
+  /** The last event of the session's log that is applied. */
   seq: number;
 };
 
@@ -19,8 +20,11 @@ export type Actor = {
 
 /** Attach a recording of a participant, as over HTTP. */
 export type AttachRecording = {
+  /** A user: the `sub` of its token. */
   userId: string;
+  /** Where the recording lies, on an allowed host. */
   url: string;
+  /** When the recording begins; the user could be recorded then. Cut to milliseconds. */
   startTime: string;
   sessionId: string;
 };
@@ -49,6 +53,7 @@ export type EndReason = "completed" | "empty" | "ended_by_moderator" | "not_enou
 
 /** End a session now. */
 export type EndSession = {
+  /** 24 hexadecimal digits */
   sessionId: string;
 };
 
@@ -61,6 +66,7 @@ export type EndingNotice = {
 /** An entry of a session's log. What stands in `data` depends on `type`. */
 export type LogEntry = {
   sessionId: string;
+  /** Its place in the session's order: dense, from 1. */
   seq: number;
   at: string;
   type: "camera_changed" | "mic_changed" | "participant_disconnected" | "participant_joined" | "participant_left" | "participant_reconnected" | "recording_attached" | "recording_consent_granted" | "recording_consent_revoked" | "recording_disabled" | "recording_enabled" | "recording_permitted" | "recording_withdrawn" | "session_ended" | "session_opened" | "session_started" | "user_erased";
@@ -70,6 +76,7 @@ export type LogEntry = {
 
 /** Take a seat, or come back to it; `after` is the last `seq` that the client has seen. */
 export type Join = {
+  /** 24 hexadecimal digits */
   sessionId: string;
   after?: number;
 };
@@ -94,20 +101,29 @@ export type MicChanged = {
 
 /** Switch a user's microphone off. */
 export type Mute = {
+  /** 24 hexadecimal digits */
   sessionId: string;
   userId: string;
+};
+
+/** The ack of `ack`: up to where the consumer will not be sent anything again, whatever happens. */
+export type Noted = {
+  ok: true;
+  cursor: string;
 };
 
 /** A user's part in a session. */
 export type ParticipantView = {
   id: string;
   sessionId: string;
+  /** A user: the `sub` of its token. */
   userId: string;
   status: ParticipantStatus;
   cameraEnabled: boolean;
   micEnabled: boolean;
   recordingConsent: boolean;
   joinedAt: string;
+  /** The last event of the session's log that is applied. */
   seq: number;
   leftAt?: string;
 };
@@ -155,7 +171,9 @@ export type FeedRecord = {
 
 /** A recording of one participant; its start synchronises it with the others. */
 export type Recording = {
+  /** A user: the `sub` of its token. */
   userId: string;
+  /** Where the recording lies, on an allowed host. */
   url: string;
   startTime: string;
 };
@@ -200,8 +218,11 @@ export type RecordingWithdrawn = {
 /** Why nothing was done. */
 export type Refusal = {
   code: "forbidden" | "invalid_request" | "not_found" | "not_in_session" | "not_registered" | "overlapping_registration" | "payload_too_large" | "rate_limited" | "recording_not_permitted" | "removed" | "room_full" | "session_ended" | "session_not_open" | "slot_full" | "slot_inactive" | "slot_over" | "unauthenticated" | "unavailable";
+  /** What is wrong and what would be right, for people. */
   message: string;
+  /** Whether the same message may succeed later. */
   retryable: boolean;
+  /** The field that is wrong. */
   field?: string;
 };
 
@@ -213,6 +234,7 @@ export type Refused = {
 
 /** Remove a user for the rest of the session; everybody in it sees the reason. */
 export type Remove = {
+  /** 24 hexadecimal digits */
   sessionId: string;
   userId: string;
   reason?: string;
@@ -229,6 +251,7 @@ export type Role = "admin" | "moderator" | "participant" | "recorder" | "system"
 
 /** Somebody who holds a seat: present, or disconnected and expected back. */
 export type SeatSummary = {
+  /** A user: the `sub` of its token. */
   userId: string;
   status: ParticipantStatus;
   cameraEnabled: boolean;
@@ -240,8 +263,10 @@ export type SeatSummary = {
 export type Seen = {
   ok: true;
   sessionId: string;
+  /** The last event of the session's log that is applied. */
   seq: number;
   serverTime: string;
+  /** Whether `events` holds all that was missed. */
   resumed: boolean;
   snapshot?: Snapshot;
   events?: Array<LogEntry>;
@@ -251,7 +276,9 @@ export type Seen = {
 export type SessionView = {
   id: string;
   timeSlotId: string;
+  /** The language that is practised. */
   targetLanguageCode: Language;
+  /** CEFR level. */
   level: Level;
   status: SessionStatus;
   recordingEnabled: boolean;
@@ -259,11 +286,14 @@ export type SessionView = {
   updatedAt: string;
   scheduledStart: string;
   scheduledEnd: string;
+  /** The last event of the session's log that is applied. */
   seq: number;
   startedAt?: string;
   endedAt?: string;
   endReason?: EndReason;
+  /** To a participant, only its own. */
   recordings: Array<Recording>;
+  /** When the session changes by itself, unless something happens before. */
   nextDeadline?: string;
 };
 
@@ -296,19 +326,28 @@ export type SessionStatus = "active" | "ended" | "waiting";
 export type SessionSummary = {
   sessionId: string;
   timeSlotId: string;
+  /** The language that is practised. */
   targetLanguageCode: Language;
+  /** CEFR level. */
   level: Level;
   status: SessionStatus;
+  /** The last event of the session's log that is applied. */
   seq: number;
   scheduledStart: string;
   scheduledEnd: string;
+  /** Until `scheduledEnd`, when this was sent; 0 once it has ended. */
   secondsLeft: number;
   recordingEnabled: boolean;
+  /** Users who are there now. */
   presentCount: number;
+  /** Seats. */
   maxParticipants: number;
+  /** Of those who hold a seat, how many consent to be recorded. */
   consentCount: number;
+  /** Users who may be recorded now. */
   recordableCount: number;
   endReason?: EndReason;
+  /** Everyone who holds a seat. */
   participants: Array<SeatSummary>;
 };
 
@@ -320,6 +359,7 @@ export type SetMedia = {
 
 /** Switch recording of a session on or off. */
 export type SetRecording = {
+  /** 24 hexadecimal digits */
   sessionId: string;
   enabled: boolean;
 };
@@ -339,6 +379,7 @@ export type Signal = {
 /** What another participant has sent by `signal`. */
 export type SignalNotice = {
   sessionId: string;
+  /** A user: the `sub` of its token. */
   from: string;
   data: unknown;
 };
@@ -351,6 +392,7 @@ export type Snapshot = {
 
 /** Read the feed under a name: from after what was acked last, or from after `after`: a cursor, or "beginning". */
 export type Subscribe = {
+  /** 1 to 64 letters, digits, `.`, `_` or `-`. */
   consumer: string;
   after?: string;
 };
@@ -360,6 +402,7 @@ export type Subscribed = {
   ok: true;
   consumer: string;
   cursor: string | null;
+  /** Why there: what was chosen, kept, or is the beginning. */
   from: string;
   window: number;
 };
@@ -391,6 +434,7 @@ export type Watch = {
 export type Watching = {
   ok: true;
   sessionId?: string;
+  /** The last event of the session's log that is applied. */
   seq?: number;
   serverTime: string;
   resumed?: boolean;
