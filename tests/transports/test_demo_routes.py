@@ -1,11 +1,12 @@
 """Signing in by name, as the web sees it: whose page asks, under which name for this machine, and with what body."""
 
 import asyncio
+from unittest.mock import MagicMock
 
 import msgspec
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp import StreamReader, web
+from aiohttp.test_utils import TestClient, make_mocked_request
 from pytest_aiohttp import AiohttpClient
 
 from coordinator.domain.events import Role
@@ -68,21 +69,20 @@ async def test_a_page_of_another_origin_cannot(client: Client, headers: dict[str
     assert await sign_in(client, **headers) == 403
 
 
-async def test_a_body_may_come_in_pieces(client: Client) -> None:
-    reader, writer = await asyncio.open_connection(client.host, client.port)
-    body = b'{"userId": "ada", "role": "moderator"}'
-    head = "POST /demo/sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
-    for byte in body:
-        writer.write(b"1\r\n%c\r\n" % byte)
-        await writer.drain()
-    writer.write(b"0\r\n\r\n")
+async def test_a_body_may_come_in_pieces() -> None:
+    body = StreamReader(MagicMock(), 2**16, loop=asyncio.get_running_loop())
+    request = make_mocked_request(
+        "POST", "/demo/sign-in", {"Host": "localhost", "Content-Type": "application/json"}, payload=body
+    )
+    body.feed_data(b'{"userId": "ada", ')
+    answering = asyncio.create_task(DemoRoutes(lambda user_id, role: f"token of {user_id}, {role}").sign_in(request))
+    await asyncio.sleep(0)  # it reads the first piece, and waits for the rest
+    assert not answering.done()
+    body.feed_data(b'"role": "moderator"}')
+    body.feed_eof()
     async with asyncio.timeout(10):
-        answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    assert answer.startswith(b"HTTP/1.1 200 ")
-    assert answer.endswith(b'{"token":"token of ada, moderator","userId":"ada"}')
+        response = await answering
+    assert response.body == b'{"token":"token of ada, moderator","userId":"ada"}'
 
 
 @pytest.mark.parametrize(
