@@ -1,5 +1,6 @@
 """Somebody at a browser: a context of their own, the pages' words, and what can be seen in a room."""
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass, field
@@ -21,13 +22,14 @@ PHONE = {"width": 360, "height": 740}
 _EXPECTED = re.compile(
     r"WebSocket connection to|Failed to load resource|net::ERR_|willReadFrequently|ERR_CONNECTION", re.IGNORECASE
 )
+_PLAYS_SECONDS = 60
 _PLAYS = """(video) => new Promise((resolve) => {
   const before = video.getVideoPlaybackQuality().totalVideoFrames;
   const time = video.currentTime;
   const look = () => {
     const { totalVideoFrames } = video.getVideoPlaybackQuality();
     const plays = video.videoWidth > 0 && totalVideoFrames > before + 3 && video.currentTime > time;
-    plays ? resolve(totalVideoFrames) : requestAnimationFrame(look);
+    plays ? resolve() : requestAnimationFrame(look);
   };
   look();
 })"""
@@ -55,15 +57,23 @@ class Person:
         """Find somebody's tile in the room."""
         return self.page.locator(f'.tile[data-user="{user}"]')
 
-    async def sees_playing(self, user: str) -> int:
+    async def sees_playing(self, user: str) -> None:
         """Wait until the picture of somebody really plays: it has a size, its time goes on, frames are decoded."""
         video = self.tile(user).locator("video:not(.is-hidden)")
         await expect(video).to_have_count(1, timeout=30_000)
-        frames: int = await video.evaluate(_PLAYS)
-        return frames
+        await self._plays(video)
+
+    async def _plays(self, video: Locator) -> None:
+        async with asyncio.timeout(_PLAYS_SECONDS):
+            await video.evaluate(_PLAYS)
 
     async def goes_in(self, server: ServerProcess, session: str, *, camera: bool = True, mic: bool = True) -> None:
         """Open a room's link, try the devices, and go in."""
+        await self.gets_ready(server, session, camera=camera, mic=mic)
+        await self.joins()
+
+    async def gets_ready(self, server: ServerProcess, session: str, *, camera: bool = True, mic: bool = True) -> None:
+        """Open a room's link, and try the devices in the lobby."""
         await self.page.goto(f"{server.address}/#session={session}&token={server.token(self.name)}")
         if camera or mic:
             await self.button("Try camera and microphone").click()
@@ -73,6 +83,13 @@ class Person:
                 await self.button("Camera", exact=True).click()
             if not mic:
                 await self.button("Microphone", exact=True).click()
+
+    async def sees_itself(self) -> None:
+        """Wait until the own picture plays in the lobby: a pretended camera may take its time to begin."""
+        await self._plays(self.page.locator(".preview video"))
+
+    async def joins(self) -> None:
+        """Go from the lobby into the room."""
         await self.button("Join the room").click()
         await expect(self.button("Leave")).to_be_visible()
         await expect(self.tile(self.name)).to_be_visible()

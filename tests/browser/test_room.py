@@ -1,5 +1,7 @@
 """The room page with real pictures: two, then four people, what each sees of the others, and what goes wrong."""
 
+import asyncio
+
 from playwright.async_api import expect
 
 from coordinator.domain.events import Role
@@ -204,3 +206,20 @@ async def test_only_a_participants_token_opens_the_room(people: People, server: 
     await mona.button("Join the room").click()
 
     await expect(mona.page.get_by_text("Your sign-in does not allow this.")).to_be_visible()
+
+
+async def test_everybody_may_come_at_once(people: People, server: ServerProcess) -> None:
+    session = await server.offer(NAMES)
+    everyone = [await people.come(name) for name in NAMES]
+
+    # One after the other: Chromium's pretended camera may give no picture to anybody if several open it at once.
+    for person in everyone:
+        await person.gets_ready(server, session)
+        await person.sees_itself()
+
+    await asyncio.gather(*(person.joins() for person in everyone))
+
+    for person in everyone:
+        for name in NAMES:
+            if name != person.name:
+                await person.sees_playing(name)

@@ -71,10 +71,10 @@ export class Mesh {
     this.#tune();
   }
 
-  // Calls everybody who is here: what a newcomer does, once.
+  // Calls everybody who is here and has not called first: what a newcomer does, once.
   callAll() {
     for (const [userId, { isHere }] of this.#peers) {
-      if (isHere) {
+      if (isHere && !this.#links.has(userId)) {
         this.#call(userId);
       }
     }
