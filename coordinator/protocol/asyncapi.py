@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from coordinator.domain.events import EventBody
-from coordinator.protocol.contract import CONTRACTS, EVENT_BODIES, Command, Contract, Refused
+from coordinator.domain.events import EVENT_TYPES, EventBody
+from coordinator.protocol.contract import CONTRACTS, Command, Contract, Refused
 from coordinator.protocol.views import Actor
 
 Json = dict[str, Any]
@@ -53,7 +53,7 @@ def document(version: str) -> Json:
 
 def schemas() -> Json:
     """Return the JSON schema of every type that goes over Socket.IO; a persisted event is named after its body."""
-    kinds: set[type[msgspec.Struct]] = {Refused, Actor, *EVENT_BODIES.values()}
+    kinds: set[type[msgspec.Struct]] = {Refused, Actor, *EVENT_TYPES.values()}
     for contract in CONTRACTS:
         kinds |= {kind for command in contract.commands for kind in (command.message, command.reply)}
         kinds |= {notice.payload for notice in contract.notices}

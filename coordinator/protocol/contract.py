@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from coordinator.domain import events
 from coordinator.domain.errors import (
     ERRORS,
     CoordinatorError,
@@ -269,6 +268,3 @@ CONTRACTS = (
     ),
 )
 """Every namespace."""
-
-EVENT_BODIES: dict[str, type[events.EventBody]] = dict(sorted(EVENT_TYPES.items()))
-"""The data of every persisted event, by its name."""

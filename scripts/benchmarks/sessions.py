@@ -114,7 +114,7 @@ async def _opened(database: Database, slots: Sequence[TimeSlot]) -> list[str]:
             sessions = [session for slot in slots if (session := found.get(slot.id)) is not None]
             if len(sessions) == len(slots) and len(await projections.seqs(set(sessions))) == len(slots):
                 return [str(session) for session in sessions]
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # another process opens them, and tells nobody
 
 
 def name_sessions(company: Company) -> list[str]:

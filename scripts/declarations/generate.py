@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.domain.errors import ERRORS
+from coordinator.domain.events import EVENT_TYPES
 from coordinator.protocol.asyncapi import schemas
-from coordinator.protocol.contract import EVENT_BODIES
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "coordinator" / "transports" / "web" / "client" / "coordinator-client.d.ts"
@@ -26,7 +26,7 @@ RENAMED = {"Session": "SessionView", "Participant": "ParticipantView", "Event": 
 def declarations() -> str:
     """Return the whole file."""
     named = [_named(name, schema) for name, schema in schemas().items()]
-    events = "\n".join(f'  | Envelope<"{kind}", {body.__name__}>' for kind, body in EVENT_BODIES.items())
+    events = "\n".join(f'  | Envelope<"{kind}", {body.__name__}>' for kind, body in sorted(EVENT_TYPES.items()))
     codes = "\n".join(f'  | "{code}"' for code in (*sorted(ERRORS), *CLIENT_CODES))
     code_comment = "/** Why something was refused, or is over: the server's codes, and the library's own. */"
     parts = [

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 import socketio
 
-from coordinator.domain.events import Role
-from coordinator.protocol.contract import CONTRACTS, EVENT_BODIES, Refused
+from coordinator.domain.events import EVENT_TYPES, Role
+from coordinator.protocol.contract import CONTRACTS, Refused
 from coordinator.protocol.views import Actor
 from tests.processes.server import ServerProcess
 
@@ -91,7 +91,7 @@ class Client:
             else:
                 event = msgspec.convert(payload, Envelope, strict=True)
                 assert event.type == name
-                check(event.data, EVENT_BODIES[name])
+                check(event.data, EVENT_TYPES[name])
         except (AssertionError, msgspec.ValidationError, KeyError) as error:
             self.problems.append(f"{name}: {error!r}")
 

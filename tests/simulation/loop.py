@@ -115,7 +115,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 handle._run()
 
     def _process_events(self, event_list: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("no sockets take part in this")
 
     def _write_to_self(self) -> None:
         raise NotImplementedError("no other thread takes part in this")

@@ -1,9 +1,9 @@
 // coordinator-client: live rooms, moderation and the recording feed of a Conversation Coordinator.
 //
-// One module for plain pages, bundlers and Node; it needs nothing but socket.io-client. What it takes care of: events
-// come once, in the order of `seq`, without a gap; after a lost connection, a restart of the server or a token's end it
-// comes back by itself and gets what it missed; commands whose answer was lost are sent again, which is safe, because
-// repeating a command changes nothing.
+// One module, however long, for plain pages, bundlers and Node: nobody who uses it needs a build step. It needs nothing
+// but socket.io-client. What it takes care of: events come once, in the order of `seq`, without a gap; after a lost
+// connection, a restart of the server or a token's end it comes back by itself and gets what it missed; commands whose
+// answer was lost are sent again, which is safe, because repeating a command changes nothing.
 
 import { io } from "socket.io-client";
 
@@ -381,6 +381,67 @@ class Retry {
   }
 }
 
+// The life of whatever is opened once, comes and goes with its connection, and is closed at last.
+class Life {
+  #emitter;
+  #phase = "idle";
+  #arrival;
+  #timer;
+
+  constructor(emitter) {
+    this.#emitter = emitter;
+  }
+
+  // "idle", then "joining", then "joined" and "reconnecting" in turn, at last "closed".
+  get phase() {
+    return this.#phase;
+  }
+
+  // Opens `line`, the first time. Resolves once it has arrived; rejects if it ends before, or takes too long.
+  begin(line, timeoutMs) {
+    if (this.#arrival === undefined && this.#phase === "closed") {
+      return Promise.reject(closedError());
+    }
+    if (this.#arrival === undefined) {
+      this.#arrival = withResolvers();
+      this.#timer = setTimeout(() => line.end("timeout", `not there within ${timeoutMs} ms`), timeoutMs);
+      this.#turn("joining");
+      line.open();
+    }
+    return this.#arrival.promise;
+  }
+
+  // It is there, for the first time or again; whoever waits for that is given `value`.
+  arrive(value) {
+    this.#turn("joined");
+    clearTimeout(this.#timer);
+    this.#arrival.resolve(value);
+  }
+
+  lose() {
+    if (this.#phase === "joined") {
+      this.#turn("reconnecting");
+    }
+  }
+
+  end(code, message) {
+    clearTimeout(this.#timer);
+    this.#turn("closed");
+    // Without anybody who waits for it, this is no unhandled rejection: "closed" tells.
+    this.#arrival?.promise.catch(() => undefined);
+    this.#arrival?.reject(new CoordinatorError({ code, message, retryable: code === "timeout" }));
+    this.#emitter._emit("closed", { code, message });
+  }
+
+  #turn(phase) {
+    if (this.#phase !== phase) {
+      this.#phase = phase;
+      this.#emitter._emit("phase", phase);
+      this.#emitter._changed();
+    }
+  }
+}
+
 // What a session's events add up to. Events are applied in the order of `seq`, each once, without a gap; one that comes
 // too early is kept until what is missing before it has come.
 export class SessionState {
@@ -630,18 +691,22 @@ class Followed extends Emitter {
 class Room extends Followed {
   #options;
   #line;
-  #phase = "idle";
-  #joining;
+  #life = new Life(this);
   #ending;
 
   constructor(options, sessionId) {
     super(sessionId);
     this.#options = options;
+    this.#line = new Line(options, "/rooms", {
+      opened: () => this.#opened(),
+      received: (name, payload) => this.#received(name, payload),
+      lost: () => this.#lost(),
+      ended: (code, message) => this.#ended(code, message),
+    });
   }
 
-  // "idle", then "joining", then "joined" and "reconnecting" in turn, at last "closed".
   get phase() {
-    return this.#phase;
+    return this.#life.phase;
   }
 
   // Oneself, once joined.
@@ -651,25 +716,7 @@ class Room extends Followed {
 
   // Takes the seat. Resolves once it is taken; rejects if that is refused, or is not done in time.
   join() {
-    if (this.#phase === "closed" && this.#joining === undefined) {
-      return Promise.reject(closedError());
-    }
-    if (this.#joining === undefined) {
-      this.#joining = withResolvers();
-      const { timeoutMs } = this.#options;
-      this.#joining.timer = setTimeout(() => {
-        this.#line.end("timeout", `not joined within ${timeoutMs} ms`);
-      }, timeoutMs);
-      this.#line = new Line(this.#options, "/rooms", {
-        opened: () => this.#opened(),
-        received: (name, payload) => this.#received(name, payload),
-        lost: () => this.#lost(),
-        ended: (code, message) => this.#ended(code, message),
-      });
-      this.#turn("joining");
-      this.#line.open();
-    }
-    return this.#joining.promise;
+    return this.#life.begin(this.#line, this.#options.timeoutMs);
   }
 
   async setMedia({ cameraEnabled, micEnabled }) {
@@ -682,9 +729,7 @@ class Room extends Followed {
 
   // Sends something to another participant, on this connection only: what is late is of no use.
   async signal(to, data) {
-    if (this.#phase === "closed" || this.#line === undefined) {
-      throw closedError();
-    }
+    this.#checkOpen();
     const answer = await this.#line.ask("signal", { to, data });
     if (!answer.ok) {
       throw new CoordinatorError(answer.error);
@@ -693,31 +738,28 @@ class Room extends Followed {
 
   // Gives the seat back. Never fails: without an answer the server gives it back after the time for which it is held.
   async leave() {
-    if (this.#phase === "joined") {
+    if (this.phase === "joined") {
       await this.#line.ask("leave", {}).catch(() => undefined);
     }
-    this.#close("left");
+    this.#line.end("left");
   }
 
   // Closes the connection and keeps the seat, for as long as the server holds it.
   close() {
-    this.#close("closed");
+    this.#line.end("closed");
   }
 
   async #command(name, payload) {
-    if (this.#phase === "closed" || this.#line === undefined) {
-      throw closedError();
-    }
+    this.#checkOpen();
     const { seq } = await this.#line.command(name, payload);
     this._expect(seq);
     return { seq };
   }
 
-  #close(code) {
-    if (this.#line === undefined) {
-      this.#turn("closed");
-    } else {
-      this.#line.end(code);
+  // Nothing can be asked for before `join`, nor after the end.
+  #checkOpen() {
+    if (this.phase === "idle" || this.phase === "closed") {
+      throw closedError();
     }
   }
 
@@ -742,18 +784,16 @@ class Room extends Followed {
 
   #joined(answer, askedAt, isFirst) {
     this._absorb(answer, askedAt);
-    if (this.#phase === "closed") {
+    if (this.phase === "closed") {
       return; // by a listener
     }
-    this.#turn("joined");
+    this.#life.arrive();
     this.#line.ready();
-    clearTimeout(this.#joining.timer);
-    this.#joining.resolve();
     this._emit("joined", { resumed: Boolean(answer.resumed), first: isFirst });
   }
 
   #retryJoin() {
-    if (this.#phase !== "closed" && this.#line.isConnected) {
+    if (this.phase !== "closed" && this.#line.isConnected) {
       this.#line.later(() => this.#line.isConnected && this.#opened());
     }
   }
@@ -799,27 +839,14 @@ class Room extends Followed {
     if (this.#ending !== undefined || this.session?.status === "ended") {
       const { code, message } = this.#ending ?? { code: "session_ended" };
       this.#line.end(code, message);
-    } else if (this.#phase === "joined") {
-      this.#turn("reconnecting");
+    } else {
+      this.#life.lose();
     }
   }
 
   #ended(code, message) {
-    clearTimeout(this.#joining.timer);
     this._stop();
-    this.#turn("closed");
-    // Without anybody who waits for it, this is no unhandled rejection: "closed" tells.
-    this.#joining.promise.catch(() => undefined);
-    this.#joining.reject(new CoordinatorError({ code, message, retryable: code === "timeout" }));
-    this._emit("closed", { code, message });
-  }
-
-  #turn(phase) {
-    if (this.#phase !== phase) {
-      this.#phase = phase;
-      this._emit("phase", phase);
-      this._changed();
-    }
+    this.#life.end(code, message);
   }
 }
 
@@ -828,8 +855,7 @@ class Room extends Followed {
 // A moderator's connection: all live sessions at a glance, single ones as they happen, and what steers them.
 class Moderation extends Emitter {
   #line;
-  #phase = "idle";
-  #connecting;
+  #life = new Life(this);
   #watched = new Map();
   #beginning = new Map();
   #missed = [];
@@ -844,14 +870,13 @@ class Moderation extends Emitter {
     this.#line = new Line(options, "/moderation", {
       opened: () => this.#opened(),
       received: (name, payload) => this.#received(name, payload),
-      lost: () => this.#phase === "joined" && this.#turn("reconnecting"),
+      lost: () => this.#life.lose(),
       ended: (code, message) => this.#ended(code, message),
     });
   }
 
-  // "idle", then "joining", then "joined" and "reconnecting" in turn, at last "closed".
   get phase() {
-    return this.#phase;
+    return this.#life.phase;
   }
 
   serverNow() {
@@ -859,18 +884,7 @@ class Moderation extends Emitter {
   }
 
   connect() {
-    if (this.#phase === "closed" && this.#connecting === undefined) {
-      return Promise.reject(closedError());
-    }
-    if (this.#connecting === undefined) {
-      this.#connecting = withResolvers();
-      this.#connecting.timer = setTimeout(() => {
-        this.#line.end("timeout", `not connected within ${this.#timeoutMs} ms`);
-      }, this.#timeoutMs);
-      this.#turn("joining");
-      this.#line.open();
-    }
-    return this.#connecting.promise;
+    return this.#life.begin(this.#line, this.#timeoutMs);
   }
 
   // From now on `summaries` holds every live session.
@@ -955,10 +969,8 @@ class Moderation extends Emitter {
       }
       return;
     }
-    if (missed === this.#missed && this.#phase !== "closed") {
-      this.#turn("joined");
-      clearTimeout(this.#connecting.timer);
-      this.#connecting.resolve();
+    if (missed === this.#missed && this.phase !== "closed") {
+      this.#life.arrive();
       this.#line.ready();
     }
   }
@@ -1005,24 +1017,10 @@ class Moderation extends Emitter {
   }
 
   #ended(code, message) {
-    this.#turn("closed");
-    if (this.#connecting !== undefined) {
-      clearTimeout(this.#connecting.timer);
-      this.#connecting.promise.catch(() => undefined);
-      this.#connecting.reject(new CoordinatorError({ code, message, retryable: code === "timeout" }));
-    }
     for (const watched of this.#watched.values()) {
       watched._stop();
     }
-    this._emit("closed", { code, message });
-  }
-
-  #turn(phase) {
-    if (this.#phase !== phase) {
-      this.#phase = phase;
-      this._emit("phase", phase);
-      this._changed();
-    }
+    this.#life.end(code, message);
   }
 }
 
@@ -1069,8 +1067,7 @@ class WatchedSession extends Followed {
 class RecordingFeed extends Emitter {
   #line;
   #request;
-  #phase = "idle";
-  #subscribing;
+  #life = new Life(this);
   #records = [];
   #isWorking = false;
   #connection = 0;
@@ -1091,7 +1088,7 @@ class RecordingFeed extends Emitter {
   }
 
   get phase() {
-    return this.#phase;
+    return this.#life.phase;
   }
 
   // Records wait until there is somebody who listens: what nobody has had must not be acked.
@@ -1104,18 +1101,7 @@ class RecordingFeed extends Emitter {
   }
 
   subscribe() {
-    if (this.#phase === "closed" && this.#subscribing === undefined) {
-      return Promise.reject(closedError());
-    }
-    if (this.#subscribing === undefined) {
-      this.#subscribing = withResolvers();
-      this.#subscribing.timer = setTimeout(() => {
-        this.#line.end("timeout", `not subscribed within ${this.#timeoutMs} ms`);
-      }, this.#timeoutMs);
-      this.#turn("joining");
-      this.#line.open();
-    }
-    return this.#subscribing.promise;
+    return this.#life.begin(this.#line, this.#timeoutMs);
   }
 
   async attachRecording({ sessionId, userId, url, startTime }) {
@@ -1137,10 +1123,8 @@ class RecordingFeed extends Emitter {
     if (answer.ok) {
       // From here on the server's own note is what counts.
       this.#request.after = undefined;
-      this.#turn("joined");
+      this.#life.arrive({ cursor: answer.cursor, window: answer.window });
       this.#line.ready();
-      clearTimeout(this.#subscribing.timer);
-      this.#subscribing.resolve({ cursor: answer.cursor, window: answer.window });
     } else if (!answer.error.retryable) {
       this.#line.end(answer.error.code, answer.error.message);
     } else if (this.#line.isConnected) {
@@ -1195,7 +1179,7 @@ class RecordingFeed extends Emitter {
       // After a lost connection all that was not acked comes again. On this one an ack must get through in the end:
       // the server sends no more than so many records without.
       const isOwed = connection === this.#connection && (answer === undefined || answer.error?.retryable);
-      if (isOwed && this.#phase !== "closed") {
+      if (isOwed && this.phase !== "closed") {
         this.#unacked ??= cursor;
         await new Promise((resolve) => setTimeout(resolve, FIRST_RETRY_MS));
       }
@@ -1208,28 +1192,13 @@ class RecordingFeed extends Emitter {
     this.#connection += 1;
     this.#records = [];
     this.#unacked = undefined;
-    if (this.#phase === "joined") {
-      this.#turn("reconnecting");
-    }
+    this.#life.lose();
   }
 
   #ended(code, message) {
     this.#records = [];
     this.#unacked = undefined;
-    this.#turn("closed");
-    if (this.#subscribing !== undefined) {
-      clearTimeout(this.#subscribing.timer);
-      this.#subscribing.promise.catch(() => undefined);
-      this.#subscribing.reject(new CoordinatorError({ code, message, retryable: code === "timeout" }));
-    }
-    this._emit("closed", { code, message });
-  }
-
-  #turn(phase) {
-    if (this.#phase !== phase) {
-      this.#phase = phase;
-      this._emit("phase", phase);
-    }
+    this.#life.end(code, message);
   }
 }
 

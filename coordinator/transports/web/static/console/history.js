@@ -2,9 +2,9 @@
 
 import { html, signal, useEffect, useRef, useState } from "/static/vendor/preact.js";
 import { errorWords, t } from "/static/shared/i18n.js";
-import { dateTimeWords, languageWords } from "/static/shared/time.js";
+import { LANGUAGE_CODES, dateTimeWords, languageWords } from "/static/shared/time.js";
 import { Banner, Button, Choice, Heading } from "/static/shared/ui.js";
-import { LANGUAGE_CODES, nameOf, StatusBadge } from "./labels.js";
+import { nameOf, StatusBadge } from "./labels.js";
 
 const PAGE = 25;
 

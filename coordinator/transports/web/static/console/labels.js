@@ -6,8 +6,6 @@ import { clockWords, languageWords } from "/static/shared/time.js";
 import { Icon } from "/static/shared/ui.js";
 import { reasonWords } from "./sentences.js";
 
-export const LANGUAGE_CODES = ["en", "fr", "es"];
-
 export function nameOf({ targetLanguageCode, level }) {
   return `${languageWords(targetLanguageCode)} ${level}`;
 }

@@ -3,7 +3,7 @@
 import { html, useState } from "/static/vendor/preact.js";
 import { errorWords, t } from "/static/shared/i18n.js";
 import { timeWords } from "/static/shared/time.js";
-import { Avatar, Button, Icon, notify } from "/static/shared/ui.js";
+import { Avatar, Button, Icon, notify, State } from "/static/shared/ui.js";
 
 const ORDER = { present: 0, away: 1, left: 2, absent: 2 };
 
@@ -55,10 +55,6 @@ function Person({ desk, sessionId, person, isLive, onRemove }) {
         ${t("remove.button")}<span class="visually-hidden">: ${userId}</span><//>
     </div>`}
   </li>`;
-}
-
-function State({ icon, words }) {
-  return html`<span class="state"><${Icon} name=${icon} size="16" />${words}</span>`;
 }
 
 function presenceWords({ presence, reconnectBy }) {

@@ -2,9 +2,9 @@
 
 import { html, signal } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";
-import { languageWords, rangeWords, useNow } from "/static/shared/time.js";
+import { LANGUAGE_CODES, languageWords, rangeWords, useNow } from "/static/shared/time.js";
 import { Avatar, Choice, Field, Heading, Icon } from "/static/shared/ui.js";
-import { countdown, Fact, LANGUAGE_CODES, nameOf, partOver, RecordingBadge, StatusBadge } from "./labels.js";
+import { countdown, Fact, nameOf, partOver, RecordingBadge, StatusBadge } from "./labels.js";
 
 const CLOCK_MS = 1_000;
 

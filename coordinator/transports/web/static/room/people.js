@@ -3,7 +3,7 @@
 import { html } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";
 import { timeWords } from "/static/shared/time.js";
-import { Avatar, Icon } from "/static/shared/ui.js";
+import { Avatar, Icon, State } from "/static/shared/ui.js";
 import { Panel } from "./panel.js";
 
 const ORDER = { present: 0, away: 1, left: 2, absent: 2 };
@@ -35,10 +35,6 @@ function Person({ person, isMe }) {
       </p>`}
     </div>
   </li>`;
-}
-
-function State({ icon, words }) {
-  return html`<span class="state"><${Icon} name=${icon} size="16" />${words}</span>`;
 }
 
 function presenceWords({ presence, reconnectBy }) {

@@ -3,12 +3,11 @@
 import { html, useEffect, useMemo } from "/static/vendor/preact.js";
 import { errorWords, t } from "/static/shared/i18n.js";
 import {
-  dayWords, distanceWords, languageWords, minutesWords, rangeWords, useNow, zoneWords,
+  LANGUAGE_CODES, dayWords, distanceWords, languageWords, minutesWords, rangeWords, useNow, zoneWords,
 } from "/static/shared/time.js";
 import { Banner, Button, Choice, Heading, Icon, notify } from "/static/shared/ui.js";
 import { Booking, endOf } from "./booking.js";
 
-const LANGUAGES = ["en", "fr", "es"];
 const LEVELS = ["A1", "A2", "B1", "B2", "C1", "C2"];
 
 export function Slots({ api, identity }) {
@@ -46,7 +45,7 @@ function Filters({ booking }) {
   const { targetLanguageCode, level } = booking.filter.value;
   return html`<form class="filters" onSubmit=${(event) => event.preventDefault()}>
     <${Choice} label=${t("slots.language")} value=${targetLanguageCode}
-      options=${[["", t("slots.anyLanguage")], ...LANGUAGES.map((code) => [code, languageWords(code)])]}
+      options=${[["", t("slots.anyLanguage")], ...LANGUAGE_CODES.map((code) => [code, languageWords(code)])]}
       onChange=${(value) => booking.setFilter({ targetLanguageCode: value })} />
     <${Choice} label=${t("slots.level")} value=${level}
       options=${[["", t("slots.anyLevel")], ...LEVELS.map((code) => [code, code])]}
@@ -105,7 +104,8 @@ function Actions({ slot, booking, isBooked, isOpen, isFull, hasEnded, title }) {
   const book = act(() => booking.book(slot), "slots.didBook");
   const cancel = act(() => booking.cancel(slot), "slots.didCancel");
   return html`<div class="slot-actions">
-    ${isBooked && isOpen && html`<a class="button primary" href="#/lobby/${slot.sessionId}">${t("slots.enter")}${of}</a>`}
+    ${isBooked && isOpen && html`<a class="button primary" href="#/lobby/${slot.sessionId}">
+      ${t("slots.enter")}${of}</a>`}
     ${isBooked && !hasEnded && html`<${Button} className="quiet" busy=${busy} onClick=${cancel}>
       ${t("slots.cancel")}${of}<//>`}
     ${!isBooked && !isFull && html`<${Button} className="primary" busy=${busy} onClick=${book}>

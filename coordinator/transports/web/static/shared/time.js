@@ -73,6 +73,9 @@ export function zoneWords() {
   return /^(GMT|UTC)\+00/.test(value) ? "UTC" : value;
 }
 
+// The languages that can be practised, whatever the pages themselves speak.
+export const LANGUAGE_CODES = ["en", "fr", "es"];
+
 export function languageWords(code) {
   return capitalised(new Intl.DisplayNames(language.value, { type: "language" }).of(code));
 }

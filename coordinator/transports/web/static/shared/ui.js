@@ -159,6 +159,11 @@ export function Avatar({ name, className = "" }) {
   return html`<span class="avatar avatar-${colourOf(name)} ${className}" aria-hidden="true">${initialsOf(name)}</span>`;
 }
 
+// One thing about somebody, with its icon.
+export function State({ icon, words }) {
+  return html`<span class="state"><${Icon} name=${icon} size="16" />${words}</span>`;
+}
+
 export function initialsOf(name) {
   const words = name.split(/[\s._@-]+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words.at(-1)].map((word) => [...word][0]) : [...name].slice(0, 2);
