@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from coordinator.domain.errors import CoordinatorError, InvalidRequestError
-from coordinator.domain.ids import SessionId, UserId, participant_id
 from coordinator.domain.ledger import wire_time, wire_value
-from coordinator.domain.model import Model, Participant, ParticipantStatus
+from coordinator.domain.model import Model
 
 T = TypeVar("T")
 
@@ -99,38 +98,6 @@ def to_wire(model: Model) -> dict[str, Any]:
         for key, value in data.items()
         if value is not None
     }
-
-
-class ParticipantOnWire(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
-    """A participant as it is encoded. A join shows all who are there, so this is made of them without plain data."""
-
-    id: str
-    session_id: SessionId
-    user_id: UserId
-    status: ParticipantStatus
-    camera_enabled: bool
-    mic_enabled: bool
-    recording_consent: bool
-    joined_at: str
-    seq: int
-    left_at: str | None = None
-
-
-def participant_to_wire(participant: Participant) -> ParticipantOnWire:
-    """Return a participant as it stands in JSON, with its id."""
-    left_at = participant.left_at
-    return ParticipantOnWire(
-        id=participant_id(participant.session_id, participant.user_id),
-        session_id=participant.session_id,
-        user_id=participant.user_id,
-        status=participant.status,
-        camera_enabled=participant.camera_enabled,
-        mic_enabled=participant.mic_enabled,
-        recording_consent=participant.recording_consent,
-        joined_at=wire_time(participant.joined_at),
-        seq=participant.seq,
-        left_at=None if left_at is None else wire_time(left_at),
-    )
 
 
 def error_to_wire(error: CoordinatorError) -> dict[str, Any]:

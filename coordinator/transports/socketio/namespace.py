@@ -21,9 +21,10 @@ from coordinator.domain.errors import (
 from coordinator.domain.events import DisconnectReason, Role
 from coordinator.domain.ledger import wire_time
 from coordinator.ports.clock import Clock
-from coordinator.protocol.codec import encode, participant_to_wire, read_plain, reader, refusal, to_wire
+from coordinator.protocol.codec import encode, read_plain, reader, refusal, to_wire
 from coordinator.protocol.messages import Message
 from coordinator.protocol.reading import Request, read_object
+from coordinator.protocol.views import participant_view
 from coordinator.services.catching_up import View
 from coordinator.telemetry import get_logger
 from coordinator.transports.socketio.client import Client
@@ -258,7 +259,7 @@ def view_reply(view: View) -> Reply:
     if view.snapshot is not None:
         reply["snapshot"] = {
             "session": to_wire(view.snapshot.session),
-            "participants": [participant_to_wire(participant) for participant in view.snapshot.participants],
+            "participants": [participant_view(participant) for participant in view.snapshot.participants],
         }
     return reply
 
