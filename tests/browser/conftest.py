@@ -26,6 +26,7 @@ _FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
 ]
 _TURN_SECONDS = 600
+_DEMO_SECONDS = 60
 
 
 @pytest.fixture
@@ -68,8 +69,13 @@ async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
 
 @pytest.fixture
 async def demo(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """A server as `scripts/run` starts it."""
+    """A server as `scripts/run` starts it, once all of the demo is on offer: it says so last."""
     process = ServerProcess(tmp_path / "data", COORDINATOR_MONGO__DURABLE="false", COORDINATOR_AUTH__SECRET="")
     await process.start("--demo")
+    assert process.process.stdout is not None
+    async with asyncio.timeout(_DEMO_SECONDS):
+        async for line in process.process.stdout:
+            if line.startswith(b"Also on offer"):
+                break
     yield process
     await process.stop()
