@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, WebSocketRoute, expect
 
 from coordinator.domain.events import Role
@@ -14,6 +15,8 @@ from tests.processes.server import ServerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 AXE = ROOT / "tests" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+_PREPARE = ROOT / "tests" / "browser" / "prepare.js"
+_EXPLAIN = ROOT / "tests" / "browser" / "explain.js"
 PICTURES = ROOT / "build" / "screenshots"
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
@@ -38,11 +41,18 @@ _PLAYS = """(video) => new Promise((resolve) => {
 
 @dataclass
 class Person:
-    """One browser context with one page."""
+    """One browser context with one page.
+
+    Attributes:
+        everyone: All people of the test, this one too.
+        complaints: What the page has said on its console.
+        lines: Its WebSockets, both ends of each, for `cut`.
+    """
 
     name: str
     context: BrowserContext
     page: Page
+    everyone: "list[Person]" = field(default_factory=list, repr=False)
     complaints: list[str] = field(default_factory=list)
     lines: list[tuple[WebSocketRoute, WebSocketRoute]] = field(default_factory=list)
 
@@ -62,19 +72,16 @@ class Person:
         """Wait until the picture of somebody really plays: it has a size, its time goes on, frames are decoded."""
         video = self.tile(user).locator("video:not(.is-hidden)")
         await expect(video).to_have_count(1, timeout=30_000)
-        await self._plays(video)
-
-    async def _plays(self, video: Locator) -> None:
-        async with asyncio.timeout(_PLAYS_SECONDS):
-            await video.evaluate(_PLAYS)
+        try:
+            async with asyncio.timeout(_PLAYS_SECONDS):
+                await video.evaluate(_PLAYS)
+        except TimeoutError:
+            explain = _EXPLAIN.read_text(encoding="utf-8")
+            seen = {person.name: await person.page.evaluate(explain) for person in self.everyone}
+            pytest.fail(f"{self.name} sees no picture that plays: {json.dumps(seen, indent=1)}")
 
     async def goes_in(self, server: ServerProcess, session: str, *, camera: bool = True, mic: bool = True) -> None:
         """Open a room's link, try the devices, and go in."""
-        await self.gets_ready(server, session, camera=camera, mic=mic)
-        await self.joins()
-
-    async def gets_ready(self, server: ServerProcess, session: str, *, camera: bool = True, mic: bool = True) -> None:
-        """Open a room's link, and try the devices in the lobby."""
         await self.page.goto(f"{server.address}/#session={session}&token={server.token(self.name)}")
         if camera or mic:
             await self.button("Try camera and microphone").click()
@@ -84,13 +91,6 @@ class Person:
                 await self.button("Camera", exact=True).click()
             if not mic:
                 await self.button("Microphone", exact=True).click()
-
-    async def sees_itself(self) -> None:
-        """Wait until the own picture plays in the lobby: a pretended camera may take its time to begin."""
-        await self._plays(self.page.locator(".preview video"))
-
-    async def joins(self) -> None:
-        """Go from the lobby into the room."""
         await self.button("Join the room").click()
         await expect(self.button("Leave")).to_be_visible()
         await expect(self.tile(self.name)).to_be_visible()
@@ -167,8 +167,9 @@ class People:
             viewport=size, locale=locale, timezone_id="Europe/Paris", permissions=list(permissions), **options
         )
         context.set_default_timeout(20_000)
+        await context.add_init_script(_PREPARE.read_text(encoding="utf-8").replace("__PERSON__", f"{len(self._all)}"))
         page = await context.new_page()
-        person = Person(name, context, page)
+        person = Person(name, context, page, self._all)
         page.on("console", lambda message: _listen(person, message))
         page.on("pageerror", lambda error: person.complaints.append(f"{error}"))
 

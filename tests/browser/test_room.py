@@ -212,12 +212,7 @@ async def test_everybody_may_come_at_once(people: People, server: ServerProcess)
     session = await server.offer(NAMES)
     everyone = [await people.come(name) for name in NAMES]
 
-    # One after the other: Chromium's pretended camera may give no picture to anybody if several open it at once.
-    for person in everyone:
-        await person.gets_ready(server, session)
-        await person.sees_itself()
-
-    await asyncio.gather(*(person.joins() for person in everyone))
+    await asyncio.gather(*(person.goes_in(server, session) for person in everyone))
 
     for person in everyone:
         for name in NAMES:
