@@ -193,11 +193,16 @@ async def test_the_stand_in_passes_through_until_it_answers(programs: Path) -> N
         assert await call(insert, documents=[{"_id": 1}, {"_id": 2}]) == {"n": 2, "ok": 1}
         update = {"update": "participants", "updates": [{"q": {}, "u": {}}], "$db": "d"}
         assert await call(update) == {"n": 1, "nModified": 1, "ok": 1}
+        several = {"q": {"_id": {"$in": [1, 2, 3]}}, "u": [{"$set": {"a": 1}}], "multi": True}
+        one = {"q": {"_id": 4}, "u": {"$set": {"a": 1}}}
+        assert await call({**update, "updates": [several, one]}) == {"n": 4, "nModified": 4, "ok": 1}
+        update_several = {"update": "participants", "$db": "d"}
+        assert await call(update_several, updates=[one, several]) == {"n": 4, "nModified": 4, "ok": 1}
         assert (await call({"find": "events", "$db": "d"}))["from"] == "upstream"
         assert (await call({"insert": "timeslots", "$db": "d"}, documents=[{}]))["from"] == "upstream"
         counted = await ask(stand_in, "stats")
         writer.close()
-    assert counted == {"answering": True, "answered": 2, "documents": 3, "passed": 2}  # since it was told to answer
+    assert counted == {"answering": True, "answered": 4, "documents": 11, "passed": 2}  # since it was told to answer
     assert len(asked) == 3
 
 

@@ -59,10 +59,30 @@ static inline long bson_count(const unsigned char *array, const unsigned char *e
     return count;
 }
 
+/* Finds an element by its name; NULL if there is none of that type. */
+static inline const unsigned char *bson_find(const unsigned char *document, const unsigned char *end, int wanted,
+                                             const char *called) {
+    const unsigned char *at = document + 4, *value;
+    const char *name;
+    int type;
+    while (bson_next(&at, end, &type, &name, &value))
+        if (type == wanted && !strcmp(name, called)) return value;
+    return NULL;
+}
+
+/* How many documents a statement concerns: {q: {_id: {$in: [...]}}} all of these, which are taken to be there; any other
+ * one. Who wrote several at once would otherwise be told that most are missing, and look for them. */
+static inline long bson_concerned(const unsigned char *statement, const unsigned char *end) {
+    const unsigned char *found = bson_find(statement, end, 0x03, "q");
+    if (found) found = bson_find(found, end, 0x03, "_id");
+    if (found) found = bson_find(found, end, 0x04, "$in");
+    return found ? bson_count(found, end) : 1;
+}
+
 /* What a command asks for. */
 struct command {
     const char *name, *collection;
-    long documents; /* statements: inserted documents, updates, deletes */
+    long documents; /* that are inserted, updated or deleted */
 };
 
 /* Reads a whole OP_MSG; false where it is none, or not one that could be answered here. */
@@ -87,21 +107,22 @@ static inline bool read_msg(const unsigned char *message, long length, struct co
                     out->collection = type == 0x02 ? (const char *)value + 4 : "";
                 } else if (type == 0x04 && (!strcmp(name, "documents") || !strcmp(name, "updates") ||
                                             !strcmp(name, "deletes") || !strcmp(name, "ops"))) {
-                    out->documents = bson_count(value, p + size);
+                    const unsigned char *each = value + 4, *statement;
+                    while (bson_next(&each, p + size, &type, &name, &statement))
+                        out->documents += type == 0x03 ? bson_concerned(statement, p + size) : 1;
                 }
             }
         } else if (kind == 1) {
             const unsigned char *named = memchr(p + 4, 0, (size_t)(size - 4));
             if (!named) return false;
             if (strcmp((const char *)p + 4, "nsInfo")) {
-                long documents = 0;
+                bool inserts = !strcmp((const char *)p + 4, "documents");
                 for (const unsigned char *at = named + 1; at + 5 <= p + size;) {
                     int32_t each = read_int32(at);
                     if (each < 5 || each > p + size - at) return false;
+                    out->documents += inserts ? 1 : bson_concerned(at, at + each);
                     at += each;
-                    documents++;
                 }
-                out->documents = documents;
             }
         } else {
             return false;
