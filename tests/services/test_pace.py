@@ -27,6 +27,12 @@ LONG, MANY, ROOMS = 0.04, 200, 20
         pytest.param(0.001, 1, 0.001, 0.001, id="a part of that has passed"),
         pytest.param(0.001, 1, 0.002, 0.0, id="all of it has passed: who writes now and then never waits"),
         pytest.param(0.003, 1, 0.0, 0.001, id="a longer one, but no longer than four milliseconds together"),
+        pytest.param(0.001, 4, 0.0, 0.005, id="a very short one of several commands: as long again, five times"),
+        pytest.param(0.001, 3, 0.0, 0.002, id="a very short one of a few"),
+        pytest.param(0.001, 4, 0.005, 0.0, id="all of these six have passed"),
+        pytest.param(0.0002, 4, 0.0, 0.001, id="several commands, and a database that takes hardly any time"),
+        pytest.param(0.002, 4, 0.0, 0.004, id="no longer than six milliseconds together"),
+        pytest.param(0.003, 4, 0.0, 0.001, id="several commands, but a database that takes longer"),
         pytest.param(0.0, 1, 0.0, 0.0, id="a database that takes no time"),
     ],
 )

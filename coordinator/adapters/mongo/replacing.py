@@ -15,7 +15,7 @@ _FEWEST_PER_WRITE = 8
 _MOST_PER_WRITE = 32
 """A larger write is cheaper for each of its documents, but the journal's commits wait behind all of it, and beyond this
 it is little cheaper or even dearer. So writes are small as long as there is little to write."""
-_WRITES_AT_LEAST = 4
+_WRITES_AT_LEAST = 2
 
 
 async def replace_older(collection: Collection, documents: Sequence[Document]) -> None:
