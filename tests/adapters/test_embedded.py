@@ -164,7 +164,7 @@ async def test_a_started_server_answers_and_a_stopped_one_is_gone(tmp_path: Path
     process = _recorded(tmp_path)
     assert url == server.url
     assert url.startswith("mongodb://127.0.0.1:")
-    assert url.endswith("/?directConnection=true&serverSelectionTimeoutMS=2000")
+    assert url.endswith("/?directConnection=true&serverSelectionTimeoutMS=2000&retryWrites=false")
 
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(url)
     assert (await client.admin.command("ping"))["ok"] == 1
