@@ -95,7 +95,8 @@ def connect(url: str, name: str, *, timeout_seconds: float = TIMEOUT_SECONDS) ->
     """Open a client for the running event loop; the first operation makes the first connection.
 
     Args:
-        url: A `mongodb://` or `mongodb+srv://` URL. What it says about timeouts and guarantees is overruled.
+        url: A `mongodb://` or `mongodb+srv://` URL. What it says about timeouts and guarantees is overruled, but not
+            whether the driver repeats writes (`retryWrites`).
         name: The database's name.
         timeout_seconds: How long one operation may take.
 
