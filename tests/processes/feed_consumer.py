@@ -67,7 +67,7 @@ async def _stay(
         if records.empty():
             note({"acking": record["cursor"]})
             acked = await client.call("ack", {"cursor": record["cursor"]}, namespace=NAMESPACE, timeout=CALL_SECONDS)
-            note({"acked": record["cursor"], "ok": acked["ok"]})
+            note({"acked": record["cursor"], **acked})
 
 
 if __name__ == "__main__":

@@ -174,6 +174,7 @@ def _check(lines: list[dict[str, Any]], written: dict[str, list[Any]]) -> None:
         elif "acking" in line:
             acked.update(unacked[line["acking"]])
         else:
-            assert line["ok"], line
+            # Whether a database that is being killed has taken an ack, nobody knows; the next one covers both.
+            assert line["ok"] or line["error"]["code"] == "unavailable", line
     assert subscriptions >= ROUNDS
     assert all(acked[session] > len(events) / 2 for session, events in written.items())
