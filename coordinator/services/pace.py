@@ -5,8 +5,8 @@ While a flush is under way, commands gather anyway. Two things are gained by a l
 **Flushes begin a little apart.** Each costs this process a quarter of a millisecond for the driver and a write to
 everyone in the room, whatever is in it. Where the database answers at once and many commands come, that is most of what
 a command costs. So a flush begins when three times as long has passed as the last one took, or a few milliseconds. And
-when so many come that several share each flush anyway, short ones begin twice as far apart: that spares a quarter of
-what a command costs, and nobody who talks to people notices it.
+when so many come that several share each flush anyway, short ones begin twice as far apart: that spares a sixth of
+what a command costs, for two milliseconds more of waiting.
 
 **Those who come back are waited for.** Where flushes are long, those whose answers it brings come back with their next
 commands a little too late for the next one, and so each flush holds half of what it could: as many commits, half as

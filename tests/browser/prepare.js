@@ -1,8 +1,8 @@
 // What every page of a test is given before its own code runs: a camera of its own, and a memory for explain.js.
 //
-// Chromium pretends to have ten cameras. Pages that share one share its few buffers for pictures as well, and on a busy
-// machine each of them may hold its last pictures so long that none is left for a new one: then it gives none to anybody.
-// The second of them pretends to measure depth (16 bits a point, all grey), which WebRTC does not send.
+// Chromium pretends to have ten cameras. One that four pages share now and then stopped giving pictures on a busy machine,
+// presumably because each page held some of its few buffers; with one each that was not seen again. Pictures of the second
+// are shown but never sent, presumably for their format.
 
 const CAMERA = [0, 2, 3, 4, 5, 6, 7, 8, 9][__PERSON__];
 

@@ -156,7 +156,7 @@ def _check(lines: list[dict[str, Any]], written: dict[str, list[Any]]) -> None:
     acked: defaultdict[str, int] = defaultdict(lambda: -1)  # the furthest that the server may have taken for acked
     here: dict[str, int] = {}  # the last of each session on this connection
     unacked: dict[str, dict[str, int]] = {}  # what an ack of a cursor stands for
-    subscriptions = 0
+    subscriptions = refusals = 0
     for line in lines:
         if "started" in line or "subscribed" in line:
             subscriptions += "subscribed" in line
@@ -176,5 +176,7 @@ def _check(lines: list[dict[str, Any]], written: dict[str, list[Any]]) -> None:
         else:
             # Whether a database that is being killed has taken an ack, nobody knows; the next one covers both.
             assert line["ok"] or line["error"]["code"] == "unavailable", line
+            refusals += not line["ok"]
+    assert refusals <= ROUNDS // 2  # one for each kill of the server at most
     assert subscriptions >= ROUNDS
     assert all(acked[session] > len(events) / 2 for session, events in written.items())
