@@ -148,10 +148,9 @@ async def _claim_again(self: MemoryCatalog, slot: TimeSlot, session_id: SessionI
     return claimed
 
 
-async def _flush_once(self: Projector) -> None:
-    rooms = list(self._dirty.values())
+async def _write_once(self: Projector, rooms: Sequence[Room]) -> None:
     try:
-        await _FLUSH(self)
+        await _WRITE_DOCUMENTS(self, rooms)
     except OutcomeUnknownError:
         for room in rooms:
             room.projected_seq = room.seq
@@ -204,7 +203,7 @@ _WRITE = GroupCommitter._write
 _DISCONNECT = decide._HANDLERS[DisconnectParticipant]
 _RECENT_AFTER = Room.recent_after
 _LOAD = Recovery._load
-_FLUSH = Projector.flush
+_WRITE_DOCUMENTS = Projector._write
 
 PLANTS: Mapping[str, Plant] = {
     "ack-before-durable": Plant(
@@ -275,7 +274,7 @@ PLANTS: Mapping[str, Plant] = {
     ),
     "forgotten-document": Plant(
         "documents that could not be written count as written",
-        [(Projector, "flush", _flush_once)],
+        [(Projector, "_write", _write_once)],
         # Deadlines that nobody has in memory are found by the documents.
         frozenset({Invariant.DOCUMENTS, Invariant.DEADLINES}),
     ),
