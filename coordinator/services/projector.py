@@ -1,6 +1,7 @@
 """Projections behind the journal: coalesced, last state per document, within 100 ms (SPEC section 2, event log)."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from coordinator.domain.deadlines import next_deadline
@@ -52,14 +53,19 @@ class Projector:
 
     async def run(self) -> None:
         """Flush for ever, a while after the first change: the longer that is, the more changes are coalesced."""
-        window = _window_after(_USUAL_FLUSH_SECONDS)
+        window, ended = _window_after(_USUAL_FLUSH_SECONDS), -math.inf
         while True:
             await self._wake.wait()
-            rooms = await self._gather(window)
+            if not self._dirty:
+                continue  # somebody else has flushed meanwhile
+            most = await self._until_due(window, ended)
             began = self._clock.monotonic()
             try:
-                await self._write(rooms)
-                window = _window_after(self._clock.monotonic() - began)
+                await self._write(self._take(most))
+                now = self._clock.monotonic()
+                window = _window_after(now - began)
+                if most is None:
+                    ended = now
             except OutcomeUnknownError as error:
                 _log.warning("projections_late", sessions=len(self._dirty), error=str(error))
                 await self._clock.sleep(_RETRY_SECONDS)
@@ -74,29 +80,32 @@ class Projector:
         Raises:
             OutcomeUnknownError: The store does not answer; what has not been written is still marked.
         """
-        await self._write(self._take())
+        await self._write(self._take(None))
 
-    async def _gather(self, window: float) -> list[Room]:
-        """Wait until something is to be written, and take it; nothing, if somebody else has flushed it meanwhile."""
-        if not self._dirty:
-            return []
-        _, since = next(iter(self._dirty.values()))
+    async def _until_due(self, window: float, ended: float) -> int | None:
+        """Wait until something is to be written; return how many rooms, None for all.
+
+        Args:
+            window: How many seconds changes gather.
+            ended: When all were written last, by the stopwatch: before that no window begins.
+        """
+        since = max(next(iter(self._dirty.values()))[1], ended)
         await self._sleep_until(since + min(_EARLY_SECONDS, window))
         if len(self._dirty) > _FEW_ROOMS:
             await self._sleep_until(since + window)
-            return self._take()
+            return None
         self._moment.clear()
         alarm = self._clock.call_later(since + window - self._clock.monotonic(), self._moment.set)
         try:
             await self._moment.wait()
         finally:
             alarm.cancel()
-        return self._take(None if self._clock.monotonic() >= since + window else _ROOMS_PER_REST)
+        return None if self._clock.monotonic() >= since + window else _ROOMS_PER_REST
 
     async def _sleep_until(self, moment: float) -> None:
         await self._clock.sleep(moment - self._clock.monotonic())
 
-    def _take(self, most: int | None = None) -> list[Room]:
+    def _take(self, most: int | None) -> list[Room]:
         """Take those rooms that have waited longest off the list: all, or at most so many."""
         taken = list(self._dirty.items())[:most]
         for session_id, _ in taken:
