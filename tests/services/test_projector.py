@@ -1,6 +1,7 @@
 """Documents follow the journal: coalesced, in time, again after a failure, and never backwards."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -246,6 +247,31 @@ async def test_many_rooms_are_written_together_even_if_the_journal_rests(world: 
     await world.clock.advance(0.03)
     ((written, _),) = world.projections.writes
     assert {document.id for document in written} == set(sessions)
+
+
+async def test_a_busy_store_has_half_of_its_time_for_commits(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await world.open_session(node, [ANNA]) for _ in range(25)]
+    for each in sessions:
+        await node.do(each, join(ANNA))
+    await world.clock.advance(1)
+    write, spans = world.projections.write, list[tuple[float, float]]()
+
+    async def slow(*documents: object) -> None:
+        began = world.clock.monotonic()
+        await world.clock.sleep(0.06)
+        spans.append((began, world.clock.monotonic()))
+        await write(*documents)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.projections, "write", slow)
+    for turn in range(60):
+        for each in sessions:
+            await node.do(each, media(ANNA, mic=turn % 2 == 0))
+        await world.clock.advance(0.02)
+    assert len(spans) > 5
+    pauses = [began - ended for (_, ended), (began, _) in pairwise(spans)]
+    assert min(pauses) >= 0.06 - 1e-9
 
 
 async def test_a_flush_that_takes_what_the_loop_waits_for_leaves_it_nothing_to_write(
