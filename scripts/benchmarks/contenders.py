@@ -18,6 +18,8 @@ from scripts.benchmarks.machine import PEERS, ROOT, Process
 from scripts.benchmarks.sessions import Company
 
 _READY = re.compile(r"ready at http://\S+?:(\d+)/(?: |$)")
+_TOLD = "&retryWrites=false"
+"""What the embedded database's URL tells drivers, against their defaults."""
 _UNLIMITED = {
     "COMMANDS_PER_SECOND": "1000000",
     "COMMAND_BURST": "1000000",
@@ -28,11 +30,13 @@ _UNLIMITED = {
 
 OURS = "ours"
 NODE = "node"
+NODE_DEFAULTS = "node-defaults"
 NODE_GROUPS = "node-groups"
 PYTHON = "python"
 LABELS = {
     OURS: "coordinator",
     NODE: "Node",
+    NODE_DEFAULTS: "Node, driver's defaults",
     NODE_GROUPS: "Node, group commit",
     PYTHON: "python-socketio",
 }
@@ -95,7 +99,7 @@ def _ours(start: Start) -> tuple[list[str], dict[str, str]]:
 def _peer(name: str, start: Start) -> tuple[list[str], dict[str, str]]:
     environment = {"PEER_SECRET": start.secret, "PEER_DATABASE": start.database}
     if start.url is not None:
-        environment["PEER_MONGO_URL"] = start.url
+        environment["PEER_MONGO_URL"] = start.url.replace(_TOLD, "") if name == NODE_DEFAULTS else start.url
     if name == PYTHON:
         return [sys.executable, str(PEERS / "plain.py")], environment
     if name == NODE_GROUPS:
