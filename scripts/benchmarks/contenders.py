@@ -33,12 +33,14 @@ NODE = "node"
 NODE_DEFAULTS = "node-defaults"
 NODE_GROUPS = "node-groups"
 PYTHON = "python"
+BARE = "bare"
 LABELS = {
     OURS: "coordinator",
     NODE: "Node",
     NODE_DEFAULTS: "Node, driver's defaults",
     NODE_GROUPS: "Node, group commit",
     PYTHON: "python-socketio",
+    BARE: "bare uvloop",
 }
 
 
@@ -100,8 +102,8 @@ def _peer(name: str, start: Start) -> tuple[list[str], dict[str, str]]:
     environment = {"PEER_SECRET": start.secret, "PEER_DATABASE": start.database}
     if start.url is not None:
         environment["PEER_MONGO_URL"] = start.url.replace(_TOLD, "") if name == NODE_DEFAULTS else start.url
-    if name == PYTHON:
-        return [sys.executable, str(PEERS / "plain.py")], environment
+    if name in (PYTHON, BARE):
+        return [sys.executable, str(PEERS / ("plain.py" if name == PYTHON else "bare.py"))], environment
     if name == NODE_GROUPS:
         environment["PEER_GROUPS"] = "yes"
     return ["node", str(PEERS / "node" / "server.mjs")], {**environment, "NODE_ENV": "production"}

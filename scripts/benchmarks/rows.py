@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.benchmarks.contenders import NODE, NODE_DEFAULTS, NODE_GROUPS, OURS, PYTHON
+from scripts.benchmarks.contenders import BARE, NODE, NODE_DEFAULTS, NODE_GROUPS, OURS, PYTHON
 
 FRESH = "fresh"
 """In the row about history: our own server on rooms without one."""
@@ -100,7 +100,14 @@ ROWS = (
         _ALL,
         (_more(NODE, 8, 18),),
     ),
-    Row("rooms", "deliveries/s without database, rooms of 8", "/s", "rooms", _SERVERS, (_more(NODE, 5, 9),)),
+    Row(
+        "rooms",
+        "deliveries/s without database, rooms of 8",
+        "/s",
+        "rooms",
+        (*_SERVERS, BARE),
+        (_more(NODE, 5, 9),),
+    ),
     Row(
         "observers",
         "deliveries/s without database, one room with 100 observers",

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from coordinator.telemetry import configure_logging
 from scripts.benchmarks import profiling, report, setups
-from scripts.benchmarks.contenders import LABELS, NODE_DEFAULTS, PYTHON
+from scripts.benchmarks.contenders import BARE, LABELS, NODE_DEFAULTS, PYTHON
 from scripts.benchmarks.field import FOREIGN_LIMIT, Run, bench_run
 from scripts.benchmarks.history import Past, history
 from scripts.benchmarks.machine import BUILD, BenchError, raise_file_limit
@@ -148,7 +148,7 @@ def _plan(parser: argparse.ArgumentParser) -> tuple[Plan, Path, bool]:
     else:
         size, past = Size(seconds), Past(100, 50_000)
     rounds = options.rounds or (1 if options.quick else _FULL_ROUNDS)
-    skipped = frozenset({NODE_DEFAULTS, PYTHON}) if options.quick else frozenset[str]()
+    skipped = frozenset({BARE, NODE_DEFAULTS, PYTHON}) if options.quick else frozenset[str]()
     return Plan(rows, size, past, rounds, skipped), options.report, options.profile
 
 
