@@ -81,7 +81,6 @@ class GroupCommitter:
         ids: Names commits, and makes the salts of new users.
         on_commit: Called with a room and each commit applied to it, in order, before commands are answered.
         on_written: Called with the commits that were written together from here, before any of them is applied.
-        on_rest: Called after a write, once everybody in it has been answered, where nothing waits for the next.
         max_pending: Commands that may wait, over all rooms; more are refused with `unavailable`.
 
     Attributes:
@@ -95,7 +94,6 @@ class GroupCommitter:
         ids: IdSource,
         on_commit: Callable[[Room, Commit], None],
         on_written: Callable[[Sequence[Commit]], None],
-        on_rest: Callable[[], None],
         max_pending: int,
     ) -> None:
         self._journal = journal
@@ -103,7 +101,6 @@ class GroupCommitter:
         self._ids = ids
         self._on_commit = on_commit
         self._on_written = on_written
-        self._on_rest = on_rest
         self._max_pending = max_pending
         self._salt = ids.new_salt()
         self.counts = Counts()
@@ -158,8 +155,6 @@ class GroupCommitter:
         waiting, began = self.counts.waiting, self._clock.monotonic()
         await self._flush()
         self._pace.note(began, self._clock.monotonic(), waiting)
-        if not self._dirty:
-            self._on_rest()
 
     async def refresh(self, room: Room) -> None:
         """Bring a room up to the journal, telling its subscribers what they have missed.

@@ -76,9 +76,7 @@ class Rooms:
         self._projector = projector
         self._publisher = publisher
         self._background = background
-        self._committer = GroupCommitter(
-            journal, clock, ids, self._after_commit, self._after_write, projector.note_rest, max_pending
-        )
+        self._committer = GroupCommitter(journal, clock, ids, self._after_commit, self._after_write, max_pending)
         self._insistence = Insistence(self.room, self._committer, clock, background)
         self._rooms: dict[SessionId, Room] = {}
         self._on_commit: list[Callable[[Room, Commit], None]] = []

@@ -211,42 +211,7 @@ async def test_what_has_just_missed_a_flush_is_still_in_time(
         while changed and changed[0][0] <= stored:
             latest = max(latest, world.clock.monotonic() - changed.pop(0)[1])
     assert latest <= WINDOW_SECONDS
-    assert latest >= 0.06, "too early: more could have been coalesced"
-
-
-async def test_while_few_rooms_change_some_are_written_whenever_the_journal_rests(
-    world: World, node: Node, session: SessionId
-) -> None:
-    others = [await world.open_session(node, [ANNA]) for _ in range(4)]
-    for each in others:
-        await node.do(each, join(ANNA))
-    await world.clock.advance(0.059)
-    await node.do(session, join(ANNA))
-    assert world.projections.writes == [], "none has waited for long"
-    await world.clock.advance(0.002)
-    for mic in (True, False):
-        await node.do(session, media(ANNA, mic=mic))
-        await world.clock.advance(0.001)
-    assert [[document.id for document in sessions] for sessions, _ in world.projections.writes] == [
-        others[:2],
-        others[2:],
-    ]
-    await world.clock.advance(WINDOW_SECONDS)
-    assert [document.id for document in world.projections.writes[-1][0]] == [session]
-
-
-async def test_many_rooms_are_written_together_even_if_the_journal_rests(world: World, node: Node) -> None:
-    sessions = [await world.open_session(node, [ANNA]) for _ in range(25)]
-    await world.clock.advance(1)
-    world.projections.writes.clear()
-    for each in sessions:
-        await node.do(each, join(ANNA))
-    await world.clock.advance(0.061)
-    await node.do(sessions[0], leave(ANNA))
-    assert world.projections.writes == []
-    await world.clock.advance(0.03)
-    ((written, _),) = world.projections.writes
-    assert {document.id for document in written} == set(sessions)
+    assert latest >= 0.08, "too early: more could have been coalesced"
 
 
 async def test_a_busy_store_has_half_of_its_time_for_commits(

@@ -148,9 +148,10 @@ async def _claim_again(self: MemoryCatalog, slot: TimeSlot, session_id: SessionI
     return claimed
 
 
-async def _write_once(self: Projector, rooms: Sequence[Room]) -> None:
+async def _flush_once(self: Projector) -> None:
+    rooms = list(self._dirty.values())
     try:
-        await _WRITE_DOCUMENTS(self, rooms)
+        await _FLUSH(self)
     except OutcomeUnknownError:
         for room in rooms:
             room.projected_seq = room.seq
@@ -203,7 +204,7 @@ _WRITE = GroupCommitter._write
 _DISCONNECT = decide._HANDLERS[DisconnectParticipant]
 _RECENT_AFTER = Room.recent_after
 _LOAD = Recovery._load
-_WRITE_DOCUMENTS = Projector._write
+_FLUSH = Projector.flush
 
 PLANTS: Mapping[str, Plant] = {
     "ack-before-durable": Plant(
@@ -274,7 +275,7 @@ PLANTS: Mapping[str, Plant] = {
     ),
     "forgotten-document": Plant(
         "documents that could not be written count as written",
-        [(Projector, "_write", _write_once)],
+        [(Projector, "flush", _flush_once)],
         # Deadlines that nobody has in memory are found by the documents.
         frozenset({Invariant.DOCUMENTS, Invariant.DEADLINES}),
     ),
