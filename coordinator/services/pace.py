@@ -3,10 +3,11 @@
 While a flush is under way, commands gather anyway. Two things are gained by a little more:
 
 **Flushes begin a little apart.** Each costs this process a quarter of a millisecond for the driver and a write to
-everyone in the room, whatever is in it. Where the database answers at once and many commands come, that is most of what
-a command costs. So a flush begins when three times as long has passed as the last one took, or a few milliseconds. And
-when so many come that several share each flush anyway, short ones begin twice as far apart: that spares a sixth of
-what a command costs, for two milliseconds more of waiting.
+everyone in the room, whatever is in it. Where the database answers at once and many commands come, that is most of
+what a command costs. So a flush begins when three times as long has passed as the last one took, or two milliseconds.
+While few commands come, a longer pause was measured to spare nothing. When so many come that several share each flush
+anyway, flushes begin further apart, short ones above all: that spares a sixth of what a command costs, for two
+milliseconds more of waiting.
 
 **Those who come back are waited for.** Where flushes are long, those whose answers it brings come back with their next
 commands a little too late for the next one, and so each flush holds half of what it could: as many commits, half as
@@ -18,14 +19,15 @@ from dataclasses import dataclass
 
 _APART = 3
 """How far apart flushes begin, in times of the last one."""
-_MOST_APART_SECONDS = 0.004
+_MOST_APART_SECONDS = 0.002
 """The longest that anybody is kept waiting for that. Whoever comes later than this after the last flush never waits."""
 _SEVERAL_COMMANDS = 4
+_MOST_APART_FOR_SEVERAL_SECONDS = 0.004
+"""The same after a flush of several commands,"""
+_SHORT_SECONDS = 0.0025
 _FURTHER_APART = 6
 _MOST_FURTHER_APART_SECONDS = 0.006
-"""The same for those that follow one of several commands,"""
-_SHORT_SECONDS = 0.0025
-"""unless it took longer than this: then enough come while the database works."""
+"""and after one that was shorter than that: after a longer one enough have come while the database worked."""
 _LONG_SECONDS = 0.016
 _MANY_COMMANDS = 64
 _SHARE = 1 / 8
@@ -57,7 +59,11 @@ class Pace:
         was_idle = now - self.ended >= self.lasted
         if is_loaded and not was_idle:
             return self.lasted * _SHARE
-        apart = min(_APART * self.lasted, _MOST_APART_SECONDS)
-        if self.commands >= _SEVERAL_COMMANDS and self.lasted < _SHORT_SECONDS:
-            apart = min(_FURTHER_APART * self.lasted, _MOST_FURTHER_APART_SECONDS)
-        return max(0.0, self.ended - self.lasted + apart - now)
+        return max(0.0, self.ended - self.lasted + self._apart() - now)
+
+    def _apart(self) -> float:
+        if self.commands < _SEVERAL_COMMANDS:
+            return min(_APART * self.lasted, _MOST_APART_SECONDS)
+        if self.lasted < _SHORT_SECONDS:
+            return min(_FURTHER_APART * self.lasted, _MOST_FURTHER_APART_SECONDS)
+        return min(_APART * self.lasted, _MOST_APART_FOR_SEVERAL_SECONDS)
