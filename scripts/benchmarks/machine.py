@@ -201,6 +201,6 @@ def compiled(name: str) -> Path:
     sources = [NATIVE / f"{name}.c", *NATIVE.glob("*.h")]
     if not made.exists() or any(source.stat().st_mtime > made.stat().st_mtime for source in sources):
         made.parent.mkdir(parents=True, exist_ok=True)
-        command = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(made), str(sources[0])]
+        command = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(made), str(sources[0]), "-lm"]
         subprocess.run(command, check=True)
     return made

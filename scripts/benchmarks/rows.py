@@ -126,6 +126,8 @@ ROWS = (
         1,
     ),
     Row("p50", "toggle → seen p50 at 200/s, embedded", "ms", "embedded", _EMBEDDED, (_less(NODE, 1.1, 0.8),), 2),
+    Row("p99-random", "the same p99 with toggles at random moments", "ms", "embedded", _EMBEDDED, digits=1),
+    Row("p50-random", "the same p50 with toggles at random moments", "ms", "embedded", _EMBEDDED, digits=2),
     Row(
         "cpu",
         "CPU of the server per transition at 1 000/s, stand-in",

@@ -57,8 +57,8 @@ async def _closed(run: Run, size: Size, name: str, field: Field, what: str) -> F
     return await run.measured(name, field, f"closed {size.warm_up} {size.seconds}", what=what)
 
 
-async def _open(run: Run, size: Size, name: str, field: Field, rate: int, what: str) -> Figure:
-    load = f"open {size.warm_up} {size.seconds} {rate}"
+async def _open(run: Run, size: Size, name: str, field: Field, rate: int, what: str, *, evenly: bool = True) -> Figure:
+    load = f"{'open' if evenly else 'random'} {size.warm_up} {size.seconds} {rate}"
     return await run.measured(name, field, load, what=f"{what}, {rate}/s")
 
 
@@ -69,6 +69,11 @@ async def embedded(run: Run, size: Size, name: str, wanted: Collection[str]) -> 
         if wanted & {"p50", "p99"}:
             figure = out.figures["latency"] = await _open(run, size, name, field, LATENCY_RATE, "embedded")
             out.values["p50"], out.values["p99"] = percentiles(figure.result, "seen_ms")
+        if wanted & {"p50-random", "p99-random"}:
+            figure = out.figures["random"] = await _open(
+                run, size, name, field, LATENCY_RATE, "embedded, at random", evenly=False
+            )
+            out.values["p50-random"], out.values["p99-random"] = percentiles(figure.result, "seen_ms")
         if wanted & {"cpu-embedded", "cpu-both"}:
             figure = out.figures["cpu"] = await _open(run, size, name, field, CPU_RATE, "embedded")
             out.values["cpu-embedded"] = _per_transition(figure, "server")

@@ -24,7 +24,18 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("native")
     for name in ("generator", "standin"):
         source = SCRIPTS / "native" / f"{name}.c"
-        command = ["cc", "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(folder / name), str(source)]
+        command = [
+            "cc",
+            "-std=gnu11",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            str(folder / name),
+            str(source),
+            "-lm",
+        ]
         subprocess.run(command, check=True)
     return folder
 
@@ -157,11 +168,14 @@ async def test_the_generator_sees_what_is_wrong(programs: Path, tmp_path: Path, 
         assert joined["done"] == 2
         closed = await ask(generator, "closed 0 0.3", lines=2)
         opened = await ask(generator, "open 0.1 0.3 100", lines=2)
+        scattered = await ask(generator, "random 0.1 0.5 200", lines=2)
     assert {name for name in FAULTS if closed[name]} == seen
     assert {name for name in FAULTS if opened[name]} == set()
     assert closed["done"] > 10
     assert abs(closed["deliveries"] - 2 * closed["done"]) <= 4
     assert 25 <= opened["seen_ms"]["count"] <= 31
+    assert {name for name in FAULTS if scattered[name]} == set()
+    assert 60 <= scattered["seen_ms"]["count"] <= 140
 
 
 async def test_the_stand_in_passes_through_until_it_answers(programs: Path) -> None:

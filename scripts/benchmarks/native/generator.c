@@ -12,7 +12,8 @@
  *
  *     connect COUNT WINDOW   connect and join the next COUNT clients, WINDOW of them at a time
  *     closed WARM SECONDS    everyone toggles as soon as its previous toggle is acked
- *     open WARM SECONDS RATE RATE toggles a second, whatever happens; time counts from when each was due
+ *     open WARM SECONDS RATE RATE toggles a second, evenly, whatever happens; time counts from when each was due
+ *     random WARM SECONDS RATE the same at random moments, as people who know nothing of each other do (Poisson)
  *     idle SECONDS           only answer
  *
  * The first WARM seconds do not count; a line `{"warm":true}` says when they are over, and nothing is interrupted.
@@ -24,6 +25,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -69,6 +71,8 @@ static struct {
     enum mode mode, was;
     int64_t start, end, drain_until, finished, warm_until, length;
     double rate, cpu;
+    bool is_random;
+    int64_t due;
     long sent, due_count, target, window, joining, joined, failed, turn;
     long acks, deliveries, events, refused, unanswered, reordered, duplicates, gaps, closed, early, overrun, malformed, late;
     int64_t in_flight;
@@ -371,7 +375,8 @@ int main(int argc, char **argv) {
     if (argc < 2 || !strcmp(argv[1], "--help")) {
         puts("usage: generator CLIENTS [LIFETIME_SECONDS [PATIENCE_SECONDS]]\n"
              "CLIENTS: port, namespace, role, room, seat, session, token, separated by tabs, one client a line.\n"
-             "Commands on standard input: connect COUNT WINDOW, closed WARM SECONDS, open WARM SECONDS RATE, idle SECONDS.");
+             "Commands on standard input: connect COUNT WINDOW, closed WARM SECONDS, open WARM SECONDS RATE, random WARM SECONDS\n"
+             "RATE, idle SECONDS.");
         return argc < 2;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -27,7 +27,7 @@ static void read_clients(const char *path) {
 static void count_anew(void) {
     run.joined = run.failed = run.acks = run.deliveries = run.events = run.sent = run.due_count = 0;
     run.ack.count = run.ack.total = run.seen.count = run.seen.total = 0;
-    run.start = run.finished = now_ns();
+    run.start = run.finished = run.due = now_ns();
     run.cpu = cpu_seconds();
 }
 
@@ -86,8 +86,8 @@ static void read_command(void) {
     }
     if (!strcmp(name, "idle") && fields == 2) {
         run.mode = IDLE, second = first, first = 0;
-    } else if (!strcmp(name, "open") && fields == 4 && third > 0) {
-        run.mode = OPEN, run.rate = third;
+    } else if ((!strcmp(name, "open") || !strcmp(name, "random")) && fields == 4 && third > 0) {
+        run.mode = OPEN, run.rate = third, run.is_random = *name == 'r';
     } else if (!strcmp(name, "closed") && fields == 3) {
         run.mode = CLOSED;
     }
@@ -124,14 +124,21 @@ static void go_on_connecting(int64_t now) {
     }
 }
 
+/* Says when the next toggle is due: evenly, or after a while that is random, but the same in every run. */
+static int64_t next_due(void) {
+    static uint64_t state = 88172645463325252; /* xorshift64 (Marsaglia) */
+    run.due_count++;
+    if (!run.is_random) return run.start + (int64_t)((double)run.due_count / run.rate * 1e9);
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    return run.due + (int64_t)(-log(((double)(state >> 11) + 1) / 0x1p53) / run.rate * 1e9);
+}
+
 static void go_on_sending(int64_t now) {
-    int64_t due;
-    while ((due = run.start + (int64_t)((double)run.due_count / run.rate * 1e9)) <= now && due < run.end) {
-        run.due_count++;
+    for (; run.due <= now && run.due < run.end; run.due = next_due()) {
         for (int tried = 0; tried < client_count; tried++) {
             struct client *c = &clients[run.turn++ % client_count];
             if (!c->active || !c->seat || c->state != READY) continue;
-            toggle(c, due);
+            toggle(c, run.due);
             break;
         }
     }
@@ -139,7 +146,7 @@ static void go_on_sending(int64_t now) {
         run.was = OPEN, run.mode = DRAIN, run.finished = now, run.drain_until = now + patience;
         return;
     }
-    struct itimerspec next = {.it_value = {due / SECOND, due % SECOND}};
+    struct itimerspec next = {.it_value = {run.due / SECOND, run.due % SECOND}};
     timerfd_settime(timer, TFD_TIMER_ABSTIME, &next, NULL);
 }
 
