@@ -31,6 +31,8 @@ from scripts.benchmarks.setups import Measured, Size
 _FULL_ROUNDS = 3
 _FULL_SECONDS = 8.0
 _QUICK_SECONDS = 2.0
+_HISTORY_TURNS = 3
+"""In each round: one differs from the next by a quarter, and what is looked for is a tenth."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ async def _take_turns(run: Run, plan: Plan, outcome: Outcome) -> None:
 async def _take_history(run: Run, plan: Plan, outcome: Outcome) -> None:
     start = time.perf_counter()
     try:
-        rounds = await history(run, plan.size, plan.past, max(plan.rounds, 3))
+        rounds = await history(run, plan.size, plan.past, _HISTORY_TURNS * plan.rounds)
     except (BenchError, TimeoutError, psutil.Error) as error:
         run.problems.append(f"history: not measured: {error or type(error).__name__}")
         return
