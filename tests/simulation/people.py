@@ -4,6 +4,7 @@ Owns who wants what and when. How to stay up to date over broken connections sta
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from random import Random
 from typing import Protocol
 
@@ -45,12 +46,12 @@ class Surroundings(Protocol):
     def users_of(self, slot: SlotId) -> list[UserId]:
         """Return who may be in a slot's session."""
 
-    def arrive(self, person: "Person") -> None:
+    def arrive(self, visitor: "Visitor") -> None:
         """Let somebody begin to live."""
 
 
 class Person:
-    """Somebody with a client, who connects again and again until there is no more reason to.
+    """Somebody with a client.
 
     Args:
         name: What the client is called in stories.
@@ -71,35 +72,6 @@ class Person:
         self.world = world
         self.random = random
         self.restless = restless
-        self.is_done = False
-
-    async def live(self) -> None:
-        """Be there, and come back, until it is over."""
-        while not (self.is_done or self.world.is_closing):
-            connection = await self._connect()
-            if connection is None:
-                await self._rest(0.6)
-                continue
-            try:
-                await self.stay()
-            except GoneError:
-                pass
-            finally:
-                connection.hang_up()
-            farewell = self.client.farewell
-            if farewell is not None and farewell.is_final and self.random.random() < 0.7:
-                return
-            if self.random.random() < self.world.fickleness:
-                return
-            await self._rest(self.random.choice((0.05, 0.3, 3.0)))
-
-    async def stay(self) -> None:
-        """Do on a connection whatever there is to do.
-
-        Raises:
-            GoneError: The connection is gone.
-        """
-        raise NotImplementedError
 
     async def _connect(self) -> ClientConnection | None:
         node = self.world.find_node(self.random)
@@ -154,7 +126,41 @@ class Person:
         connection.link.tear(client_after, server_after)
 
 
-class Participant(Person):
+class Visitor(Person, ABC):
+    """Somebody who connects again and again until there is no more reason to."""
+
+    is_done = False
+
+    async def live(self) -> None:
+        """Be there, and come back, until it is over."""
+        while not (self.is_done or self.world.is_closing):
+            connection = await self._connect()
+            if connection is None:
+                await self._rest(0.6)
+                continue
+            try:
+                await self.stay()
+            except GoneError:
+                pass
+            finally:
+                connection.hang_up()
+            farewell = self.client.farewell
+            if farewell is not None and farewell.is_final and self.random.random() < 0.7:
+                return
+            if self.random.random() < self.world.fickleness:
+                return
+            await self._rest(self.random.choice((0.05, 0.3, 3.0)))
+
+    @abstractmethod
+    async def stay(self) -> None:
+        """Do on a connection whatever there is to do.
+
+        Raises:
+            GoneError: The connection is gone.
+        """
+
+
+class Participant(Visitor):
     """A user with one tab open."""
 
     def __init__(
@@ -264,7 +270,7 @@ _WEIGHTS = {
 _DEEDS, _DEED_WEIGHTS = list(_WEIGHTS), list(_WEIGHTS.values())
 
 
-class Moderator(Person):
+class Moderator(Visitor):
     """Somebody who watches every session and now and then does something about it."""
 
     def __init__(

@@ -237,7 +237,7 @@ class _Caretaker(Person):
             finally:
                 if connection is not None:
                     connection.hang_up()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.0)  # of virtual time, like every sleep here
 
     async def _end(self, session_id: SessionId) -> None:
         try:

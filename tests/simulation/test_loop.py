@@ -1,4 +1,4 @@
-"""The loop whose time is a number: order, jumps, and processes that stand still or die."""
+"""The loop whose time is a number: order, jumps, and processes that stand still or die. Sleeping takes no time here."""
 
 import asyncio
 import time

@@ -22,7 +22,7 @@ from tests.simulation.clock import SkewedClock
 from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.network import Death, Line, Weather
 from tests.simulation.node import Failure, Node, NodeSettings
-from tests.simulation.people import Moderator, Participant, Person
+from tests.simulation.people import Moderator, Participant, Visitor
 from tests.simulation.referee import Referee
 from tests.simulation.scenario import (
     EMPTY_TIMEOUT_SECONDS,
@@ -93,7 +93,7 @@ class World:
         self.exchange = Exchange(self.random("bus"), trace)
         self.is_closing = False
         self.defects: list[Mapping[str, Any]] = []
-        self.people: list[Person] = []
+        self.people: list[Visitor] = []
         self.slots: list[SlotId] = []
         self._died_at: dict[str, float] = {}
         self._ended: set[SessionId] = set()
@@ -159,10 +159,10 @@ class World:
         """Return who may be in a slot's session."""
         return self._users[slot]
 
-    def arrive(self, person: Person) -> None:
+    def arrive(self, visitor: Visitor) -> None:
         """Let somebody begin to live."""
-        self.people.append(person)
-        self._tasks.append(self.loop.create_task(person.live(), name=person.client.name))
+        self.people.append(visitor)
+        self._tasks.append(self.loop.create_task(visitor.live(), name=visitor.client.name))
 
     # What is told of people
 
