@@ -250,6 +250,13 @@ function enter(...names) {
   return room;
 }
 
+// The last of them comes last, and calls the others.
+async function connect(...names) {
+  enter(...names);
+  room.mesh(names.at(-1)).callAll();
+  await settled();
+}
+
 // What a page would complain of on its console.
 const complaints = [];
 console.warn = (...words) => complaints.push(words.join(" "));
@@ -304,9 +311,7 @@ test("of two calls at once, that of the later name stands", async () => {
 });
 
 test("who has been called does not call back", async () => {
-  enter("ada", "bruno");
-  room.mesh("bruno").callAll();
-  await settled();
+  await connect("ada", "bruno");
   room.mesh("ada").callAll();
   await settled();
   assert.equal(room.offers().length, 1);
@@ -351,9 +356,7 @@ test("who cannot be reached is called less and less often", async () => {
 });
 
 test("a link that fails is repaired without losing it", async () => {
-  enter("ada", "bruno");
-  room.mesh("bruno").callAll();
-  await settled();
+  await connect("ada", "bruno");
   const [link] = room.links("bruno");
   room.network.fail();
   room.network.isUp = true;
@@ -363,9 +366,7 @@ test("a link that fails is repaired without losing it", async () => {
 });
 
 test("if that does not help, it is made anew", async () => {
-  enter("ada", "bruno");
-  room.mesh("bruno").callAll();
-  await settled();
+  await connect("ada", "bruno");
   const [link] = room.links("bruno");
   room.network.fail();
   await room.pass(2);
@@ -377,9 +378,7 @@ test("if that does not help, it is made anew", async () => {
 });
 
 test("both may look for another way at once: the polite one gives way", async () => {
-  enter("ada", "bruno");
-  room.mesh("bruno").callAll();
-  await settled();
+  await connect("ada", "bruno");
   room.network.fail();
   room.network.isUp = true;
   room.isHeld = true;
@@ -405,9 +404,7 @@ test("who is offline, or speaks to somebody who is, does nothing", async () => {
 });
 
 test("a link outlives the other's lost connection to the server, but not its seat", async () => {
-  enter("ada", "bruno");
-  room.mesh("bruno").callAll();
-  await settled();
+  await connect("ada", "bruno");
   room.tellWhoIsHere(["ada"]);
   assert.ok(room.mesh("bruno").isConnected("ada"));
   room.leave("ada");
@@ -416,9 +413,7 @@ test("a link outlives the other's lost connection to the server, but not its sea
 });
 
 test("what belongs to an older link, or is no signal at all, changes nothing", async () => {
-  enter("ada", "bruno");
-  room.mesh("bruno").callAll();
-  await settled();
+  await connect("ada", "bruno");
   const [link] = room.links("ada");
   for (const data of [null, {}, { link: 7 }, { link: "old" }, { link: "old", candidate: { candidate: "a" } },
     { link: "old", description: { type: "answer", sdp: "b" } }]) {
@@ -431,9 +426,7 @@ test("what belongs to an older link, or is no signal at all, changes nothing", a
 });
 
 test("a call with a new id takes the place of the link before it", async () => {
-  enter("ada", "bruno");
-  room.mesh("bruno").callAll();
-  await settled();
+  await connect("ada", "bruno");
   const [link] = room.links("ada");
   room.mesh("bruno").close();
   room.enter("bruno"); // the page was loaded again
