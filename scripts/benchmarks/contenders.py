@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from scripts.benchmarks.machine import PEERS, ROOT, Process
+from scripts.benchmarks.machine import PEERS, ROOT, BenchError, Process
 from scripts.benchmarks.sessions import Company
 
 _READY = re.compile(r"ready at http://\S+?:(\d+)/(?: |$)")
@@ -101,12 +101,20 @@ def _ours(start: Start) -> tuple[list[str], dict[str, str]]:
 def _peer(name: str, start: Start) -> tuple[list[str], dict[str, str]]:
     environment = {"PEER_SECRET": start.secret, "PEER_DATABASE": start.database}
     if start.url is not None:
-        environment["PEER_MONGO_URL"] = start.url.replace(_TOLD, "") if name == NODE_DEFAULTS else start.url
+        environment["PEER_MONGO_URL"] = _untold(start.url) if name == NODE_DEFAULTS else start.url
     if name in (PYTHON, BARE):
         return [sys.executable, str(PEERS / ("plain.py" if name == PYTHON else "bare.py"))], environment
     if name == NODE_GROUPS:
         environment["PEER_GROUPS"] = "yes"
     return ["node", str(PEERS / "node" / "server.mjs")], {**environment, "NODE_ENV": "production"}
+
+
+def _untold(url: str) -> str:
+    if _TOLD not in url:
+        raise BenchError(
+            f"{LABELS[NODE_DEFAULTS]} would be told the same as {LABELS[NODE]}: {url} does not say {_TOLD}"
+        )
+    return url.replace(_TOLD, "")
 
 
 async def start_contender(name: str, start: Start) -> Running:

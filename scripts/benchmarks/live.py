@@ -30,14 +30,13 @@ from coordinator.adapters.mongo.catalog import MongoCatalog
 from coordinator.adapters.mongo.client import connect
 from coordinator.adapters.mongo.embedded import running_url
 from coordinator.adapters.mongo.ids import ObjectIds
-from coordinator.adapters.mongo.journal import MongoJournal
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.events import Role
 from coordinator.domain.ids import SlotId, UserId
 from coordinator.domain.model import Language, Level, Registration, RegistrationStatus, TimeSlot
+from scripts.benchmarks.sessions import opened
 
 _ACK = re.compile(r"43/rooms,(\d+)\[")
-_PATIENCE_SECONDS = 60
 
 
 class _Event(msgspec.Struct):
@@ -192,7 +191,7 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
     url = running_url(server.data_dir)
     assert url is not None
     database = connect(url, "conversation")
-    catalog, bookings, journal = MongoCatalog(database), MongoBookings(database), MongoJournal(database)
+    catalog, bookings = MongoCatalog(database), MongoBookings(database)
     ids, now = ObjectIds(), SystemClock().now()
     slots = []
     for number in range(rooms):
@@ -218,15 +217,7 @@ async def offer_rooms(server: Server, rooms: int, seats: int) -> list[str]:
             await bookings.add(registration)
         await catalog.add_slot(slot)
         slots.append(slot.id)
-    sessions = []
-    async with asyncio.timeout(_PATIENCE_SECONDS):
-        for slot_id in slots:
-            # Another process opens it: there is nothing to wait for but the database.
-            while (found := await catalog.slot(slot_id)) is None or found.session_id is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            while not await journal.events_after(found.session_id, 0, 1):  # noqa: ASYNC110 - named, not yet open
-                await asyncio.sleep(0.05)
-            sessions.append(str(found.session_id))
+    sessions = await opened(database, slots)
     await database.close()
     return sessions
 

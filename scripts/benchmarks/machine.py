@@ -25,6 +25,7 @@ PEERS = Path(__file__).with_name("peers")
 BUILD = ROOT / "build"
 _LINE_BYTES = 1 << 20
 _PATIENCE_SECONDS = 60
+_C_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -201,6 +202,10 @@ def compiled(name: str) -> Path:
     sources = [NATIVE / f"{name}.c", *NATIVE.glob("*.h")]
     if not made.exists() or any(source.stat().st_mtime > made.stat().st_mtime for source in sources):
         made.parent.mkdir(parents=True, exist_ok=True)
-        command = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(made), str(sources[0]), "-lm"]
-        subprocess.run(command, check=True)
+        compile_native(name, made)
     return made
+
+
+def compile_native(name: str, made: Path) -> None:
+    """Compile one of the programs in `native`."""
+    subprocess.run(["cc", *_C_FLAGS, "-o", str(made), str(NATIVE / f"{name}.c"), "-lm"], check=True)

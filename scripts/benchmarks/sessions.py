@@ -97,21 +97,26 @@ async def offer(url: str, database_name: str, company: Company) -> list[str]:
             await database.registrations.insert_many(documents[start : start + _AT_ONCE], ordered=False)
         sessions: list[str] = []
         for start in range(0, len(slots), _ROOMS_AT_ONCE):
-            sessions += await _opened(database, slots[start : start + _ROOMS_AT_ONCE])
+            some = slots[start : start + _ROOMS_AT_ONCE]
+            await database.timeslots.insert_many([slot_document(slot) for slot in some], ordered=False)
+            sessions += await opened(database, [slot.id for slot in some])
         return sessions
     finally:
         await database.close()
 
 
-async def _opened(database: Database, slots: Sequence[TimeSlot]) -> list[str]:
-    """Put in slots; return their sessions once they are open."""
-    await database.timeslots.insert_many([slot_document(slot) for slot in slots], ordered=False)
+async def opened(database: Database, slots: Sequence[SlotId]) -> list[str]:
+    """Return the sessions of these slots, once another process has opened them.
+
+    Raises:
+        TimeoutError: It has not, for a long time.
+    """
     catalog, projections = MongoCatalog(database), MongoProjections(database)
-    wanted = {slot.id for slot in slots}
+    wanted = set(slots)
     async with asyncio.timeout(_PATIENCE_SECONDS):
         while True:
             found = {slot.id: slot.session_id for slot in await catalog.slots(wanted)}
-            sessions = [session for slot in slots if (session := found.get(slot.id)) is not None]
+            sessions = [session for slot in slots if (session := found.get(slot)) is not None]
             if len(sessions) == len(slots) and len(await projections.seqs(set(sessions))) == len(slots):
                 return [str(session) for session in sessions]
             await asyncio.sleep(0.1)  # another process opens them, and tells nobody

@@ -6,7 +6,6 @@ No load is measured here. The server is a fake that speaks just enough, and can 
 import asyncio
 import json
 import struct
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import bson
 import pytest
+
+from scripts.benchmarks.machine import compile_native
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks"
 PATIENCE = 20
@@ -23,20 +24,7 @@ PATIENCE = 20
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("native")
     for name in ("generator", "standin"):
-        source = SCRIPTS / "native" / f"{name}.c"
-        command = [
-            "cc",
-            "-std=gnu11",
-            "-O1",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-o",
-            str(folder / name),
-            str(source),
-            "-lm",
-        ]
-        subprocess.run(command, check=True)
+        compile_native(name, folder / name)
     return folder
 
 
