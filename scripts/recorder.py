@@ -60,7 +60,7 @@ class Recorder:
             except socketio.exceptions.ConnectionError:
                 if self._refusal is not None and not self._refusal["retryable"]:
                     return f"refused: {self._refusal['message']}"
-                await asyncio.sleep(1)  # before it tries again
+                await asyncio.sleep(1)  # a server that starts again must not be stormed
         return None
 
     async def _refused(self, error: Any) -> None:
@@ -108,7 +108,7 @@ class Recorder:
                     return answer
             except socketio.exceptions.SocketIOError:  # the connection is gone; repeating changes nothing twice
                 pass
-            await asyncio.sleep(0.5)  # before it tries again
+            await asyncio.sleep(0.5)  # refused for now, or not connected yet
 
     def _write_notes(self) -> None:
         beside = self._path.with_suffix(".new")

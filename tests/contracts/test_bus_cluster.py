@@ -81,7 +81,7 @@ async def arrives(writer: End, reader: End, session_id: SessionId) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while item not in reader.ear.hints:
             writer.bus.publish([item])
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # nobody tells the writer that it was lost
 
 
 async def test_when_a_slot_moves_its_sessions_come_to_life_again(

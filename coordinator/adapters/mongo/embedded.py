@@ -385,7 +385,7 @@ class _ServerProcess:
 
 def _url_of(port: int) -> str:
     # At each write that may be repeated it looks through all of the last half hour, and sorts them once they are ten
-    # thousand: after minutes of use a commit would take five times as long. Lost answers are found out about anyway.
+    # thousand: within a minute of use a commit would take four times as long. Lost answers are found out about anyway.
     return f"mongodb://{_HOST}:{port}/?directConnection=true&serverSelectionTimeoutMS=2000&retryWrites=false"
 
 
