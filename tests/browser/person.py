@@ -27,6 +27,7 @@ _EXPECTED = re.compile(
     re.IGNORECASE,
 )
 _PLAYS_SECONDS = 60
+_TABS = 40
 _PLAYS = """(video) => new Promise((resolve) => {
   const before = video.getVideoPlaybackQuality().totalVideoFrames;
   const time = video.currentTime;
@@ -67,6 +68,15 @@ class Person:
     def tile(self, user: str) -> Locator:
         """Find somebody's tile in the room."""
         return self.page.locator(f'.tile[data-user="{user}"]')
+
+    async def tabs_to(self, target: Locator) -> None:
+        """Press Tab until something has the focus, as who has no mouse does once it is there."""
+        await expect(target).to_be_visible()
+        for _ in range(_TABS):
+            await self.page.keyboard.press("Tab")
+            if await target.evaluate("(element) => element === document.activeElement"):
+                return
+        pytest.fail(f"{self.name} does not get to {target} in {_TABS} steps")
 
     async def sees_playing(self, user: str) -> None:
         """Wait until the picture of somebody really plays: it has a size, its time goes on, frames are decoded."""

@@ -1,6 +1,7 @@
 // The moderators' console: which view is shown for which address, and the one connection behind them.
 
 import { html, render, signal, useEffect, useMemo } from "/static/vendor/preact.js";
+import { keepFocus } from "/static/shared/focus.js";
 import { addWords, errorWords, language, t } from "/static/shared/i18n.js";
 import { Identity, credentialsIn } from "/static/shared/identity.js";
 import { DemoMark, SignIn, SignedIn, loadSettings, useExpiry } from "/static/shared/sign-in.js";
@@ -107,4 +108,5 @@ function Connection({ desk }) {
 }
 
 loadSettings();
+keepFocus(document.getElementById("app"));
 render(html`<${App} />`, document.getElementById("app"));

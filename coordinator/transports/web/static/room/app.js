@@ -3,6 +3,7 @@
 import { html, render, signal, useEffect, useMemo } from "/static/vendor/preact.js";
 import { CoordinatorClient } from "/client/coordinator-client.js";
 import { Api } from "/static/shared/api.js";
+import { keepFocus } from "/static/shared/focus.js";
 import { addWords, language, t } from "/static/shared/i18n.js";
 import { Identity, credentialsIn } from "/static/shared/identity.js";
 import { DemoMark, SignIn, SignedIn, loadSettings, useExpiry } from "/static/shared/sign-in.js";
@@ -143,4 +144,5 @@ function content(view, sessionId) {
 }
 
 loadSettings();
+keepFocus(document.getElementById("app"));
 render(html`<${App} />`, document.getElementById("app"));
