@@ -171,7 +171,9 @@ class LimitsSettings(_Section, frozen=True, kw_only=True):
 
     message_bytes: Annotated[Bytes, _doc("Largest message a client may send.")] = 65_536
     signal_bytes: Annotated[Bytes, _doc("Largest `data` of a `signal`.")] = 16_384
-    commands_per_second: Annotated[Rate, _doc("Commands per connection, sustained.")] = 20.0
+    commands_per_second: Annotated[
+        Rate, _doc("Commands per connection, sustained; as often it may try again to connect.")
+    ] = 20.0
     command_burst: Annotated[Count, _doc("Commands per connection at once.")] = 40
     signals_per_second: Annotated[Rate, _doc("Signals per connection, sustained.")] = 60.0
     signal_burst: Annotated[Count, _doc("Signals per connection at once.")] = 200

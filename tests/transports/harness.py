@@ -113,6 +113,11 @@ class Live:
         self._cleanup = cleanup
         self._tokens: Hs256Tokens = make_tokens(coordinator.settings, SystemClock())
 
+    def take(self, road: str) -> None:
+        """From now on, serve those who come with a WebSocket by the road "direct" (as always) or "ordinary"."""
+        if road == "ordinary":
+            self.coordinator._sockets.ordinary.eio.direct = None
+
     @asynccontextmanager
     async def another(self) -> AsyncIterator["Live"]:
         """Run another coordinator over the same database."""

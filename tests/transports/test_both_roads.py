@@ -20,10 +20,9 @@ Transcript = dict[str, list[str]]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def _transcript(make: Callable[[str], RawClient], *, directly: bool) -> Transcript:
+async def _transcript(make: Callable[[str], RawClient], road: str = "direct") -> Transcript:
     async with running_live(SETTINGS) as live:
-        if not directly:
-            live.coordinator._sockets.ordinary.eio.direct = None
+        live.take(road)
         conversation = Conversation(live, make)
         await conversation.hold()
     return {name: list(map(unchanging, client.frames)) for name, client in conversation.clients.items()}
@@ -32,9 +31,9 @@ async def _transcript(make: Callable[[str], RawClient], *, directly: bool) -> Tr
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def roads(no_errors_in_module: None) -> dict[str, Transcript]:
     return {
-        "direct": await _transcript(RawClient, directly=True),
-        "ordinary": await _transcript(RawClient, directly=False),
-        "polling": await _transcript(PollingClient, directly=True),
+        "direct": await _transcript(RawClient),
+        "ordinary": await _transcript(RawClient, "ordinary"),
+        "polling": await _transcript(PollingClient),
     }
 
 

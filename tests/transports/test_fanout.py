@@ -46,7 +46,7 @@ class _Shelf(Client):
 def _connect(namespace: str, shelf: _Shelf) -> Connection:
     identity = Identity(user_id=UserId("mona"), role=Role.MODERATOR, expires_at=datetime(2040, 1, 1, tzinfo=UTC))
     spawn: Callable[[Any, str], Any] = lambda work, _name: asyncio.ensure_future(work)  # noqa: E731
-    return Connection(ConnectionId("a0-1"), namespace, identity, shelf, SocketLimits(), spawn)
+    return Connection(ConnectionId("a0-1"), namespace, identity, shelf, SocketLimits(), spawn, {})
 
 
 async def test_a_message_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.transports.clients import NAMESPACE, RoomClient
+from tests.transports.clients import MODERATION, NAMESPACE, RoomClient
 from tests.transports.conftest import StartLive
 from tests.transports.harness import UNLIMITED, Live
 from tests.transports.sockets import TEXT, BareSocket, frame
@@ -87,6 +87,42 @@ async def test_the_limit_is_the_connections_own_and_passes(start: StartLive) -> 
             pass
 
 
+@pytest.mark.parametrize("road", ["direct", "ordinary"])
+async def test_leaving_a_namespace_and_coming_back_gives_no_more(start: StartLive, road: str) -> None:
+    live = await start({"limits.command_burst": 4, "limits.commands_per_second": 0.001})
+    live.take(road)
+    client = await live.raw("ada")
+    codes = [(await client.call("leave", {}))["error"]["code"] for _ in range(3)]
+    await client.send(f"41{NAMESPACE},")
+    assert (await client.connect({"token": live.token("ada")})).startswith(f"40{NAMESPACE},")
+    codes += [(await client.call("leave", {}))["error"]["code"] for _ in range(3)]
+    assert codes == ["not_in_session"] * 4 + ["rate_limited"] * 2
+    # Another connection of the same user has used up nothing.
+    assert (await (await live.raw("ada")).call("leave", {}))["error"]["code"] == "not_in_session"
+
+
+@pytest.mark.parametrize("road", ["direct", "ordinary"])
+async def test_attempts_to_connect_are_limited_before_a_token_is_looked_at(start: StartLive, road: str) -> None:
+    live = await start({"limits.command_burst": 3, "limits.commands_per_second": 0.001})
+    live.take(road)
+    client = await live.raw()
+    answers = [await client.connect({"token": "x"}) for _ in range(6)]
+    words = [json.loads(answer.partition(",")[2])["message"] for answer in answers]
+    assert words == ["unauthenticated"] * 4 + ["rate_limited"] * 2
+    refused = json.loads((await client.connect({"token": live.token("ada")})).partition(",")[2])
+    assert (refused["data"]["code"], refused["data"]["retryable"]) == ("rate_limited", True)
+
+
+async def test_who_is_in_and_tries_elsewhere_is_counted_too(start: StartLive) -> None:
+    live = await start({"limits.command_burst": 2, "limits.commands_per_second": 0.001})
+    client = await live.raw("ada")
+    auth = {"token": live.token("ada")}
+    answers = [await client.connect(auth, MODERATION) for _ in range(4)]
+    words = [json.loads(answer.partition(",")[2])["message"] for answer in answers]
+    assert words == ["forbidden"] * 3 + ["rate_limited"]
+    assert (await client.call("leave", {}))["error"]["code"] == "not_in_session"
+
+
 async def test_the_defaults_are_those_of_the_contract(live: Live) -> None:
     offer = await live.offer("ada", "bo")
     await live.join("bo", offer.session_id)
@@ -118,13 +154,12 @@ async def _flood(sender: RoomClient, victim: str, witness: RoomClient) -> None:
     raise AssertionError(f"{victim} is still there after {_FLOODS * len(data)} unread bytes")
 
 
-@pytest.mark.parametrize("direct", [True, False], ids=["direct", "ordinary"])
+@pytest.mark.parametrize("road", ["direct", "ordinary"])
 async def test_who_does_not_read_is_disconnected_and_misses_nothing(
-    start: StartLive, open_bare: OpenBare, direct: bool
+    start: StartLive, open_bare: OpenBare, road: str
 ) -> None:
     live = await start(_SLOW)
-    if not direct:
-        live.coordinator._sockets.ordinary.eio.direct = None
+    live.take(road)
     offer = await live.offer("ada", "bo", "slow")
     ada = await live.join("ada", offer.session_id)
     bo = await live.join("bo", offer.session_id)

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import uvloop
+from msgspec.structs import replace
 
 from coordinator.domain.events import DisconnectReason
 from coordinator.transports.socketio.direct import handover
 from tests.transports.clients import NAMESPACE
 from tests.transports.harness import Live, eventually
 from tests.transports.raw_frames import PING, client_frame, text
-from tests.transports.road import Polling, Road, running_road
+from tests.transports.road import LIMITS, Polling, Road, running_road
 from tests.transports.sockets import BareSocket
 
 _PATIENCE_SECONDS = 10.0
@@ -235,6 +236,17 @@ async def test_a_stranger_who_moved_has_some_seconds(road: Road, http: aiohttp.C
     await socket.wait_closed()
     await http.close()
     await road.nobody_left()
+
+
+async def test_moving_gives_no_further_attempts_to_connect(http: aiohttp.ClientSession) -> None:
+    async with running_road(replace(LIMITS, commands_per_second=0.001, command_burst=2)) as road:
+        polling = await _polling(road, http)
+        await polling.post(*['40/other,{"token":"bad"}'] * 3)
+        refusals = (await polling.poll())[1]
+        assert ["unauthenticated" in refusal for refusal in refusals] == [True] * 3
+        socket = await _move(road, polling)
+        await socket.send_text('40/other,{"token":"ada"}')
+        assert '"message":"rate_limited"' in await socket.read_text()
 
 
 async def test_who_moved_is_asked_whether_it_is_there(road: Road, http: aiohttp.ClientSession) -> None:

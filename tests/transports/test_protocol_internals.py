@@ -192,7 +192,7 @@ def recorder() -> _Recorder:
 @pytest.fixture
 def connection(recorder: _Recorder) -> Connection:
     identity = Identity(user_id=UserId("ada"), role=Role.PARTICIPANT, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
-    return Connection(ConnectionId("node-1"), _NAMESPACE, identity, recorder, SocketLimits(), _spawn)
+    return Connection(ConnectionId("node-1"), _NAMESPACE, identity, recorder, SocketLimits(), _spawn, {})
 
 
 def _theirs(packet_type: int, data: Any = None, packet_id: int | None = None) -> str:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from coordinator.transports.socketio.limits import Spent
 from coordinator.transports.socketio.wire.frames import text_frame
 
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ class Client(ABC):
     Attributes:
         client_id: What Engine.IO calls it; whoever knows it can speak for a client that polls.
         connections: What it is on each namespace that let it in: mostly one.
+        spent: What it has used up elsewhere than in these; None while there is nothing, as with nearly all.
     """
 
-    __slots__ = ("client_id", "connections")
+    __slots__ = ("client_id", "connections", "spent")
 
     def __init__(self, client_id: str) -> None:
         self.client_id = client_id
         self.connections: tuple[Connection, ...] = ()
+        self.spent: Spent | None = None
 
     def on(self, namespace: str) -> "Connection | None":
         """Return its connection on a namespace."""

@@ -32,17 +32,18 @@ class Connection:
         user_id: The user of that token.
         actor: The same as the actor of commands.
         session_id: The session that it joined last, if any; only on `/rooms`.
+        buckets: What it may still send.
         is_closed: Whether it is gone, or about to be.
         close_reason: Why this server closes it, where it does.
         waiting: How many of its messages wait for their turn or are having it; later ones must queue behind them.
     """
 
     __slots__ = (
-        "_buckets",
         "_limits",
         "_order",
         "_spawn",
         "actor",
+        "buckets",
         "client",
         "close_reason",
         "connection_id",
@@ -62,11 +63,12 @@ class Connection:
         client: Client,
         limits: SocketLimits,
         spawn: Callable[[Any, str], Any],
+        buckets: dict[Pace, TokenBucket],
     ) -> None:
         self.connection_id = connection_id
         self._limits = limits
         self._spawn = spawn
-        self._buckets: dict[Pace, TokenBucket] = {}
+        self.buckets = buckets
         self._order: asyncio.Lock | None = None
         self.namespace = namespace
         self.client = client
@@ -92,9 +94,9 @@ class Connection:
             pace: What counts it.
             now: Seconds of a clock that never runs backwards.
         """
-        bucket = self._buckets.get(pace)
+        bucket = self.buckets.get(pace)
         if bucket is None:
-            bucket = self._buckets[pace] = TokenBucket(*self._limits.rate(pace), now)
+            bucket = self.buckets[pace] = TokenBucket(*self._limits.rate(pace), now)
         return bucket.take(now)
 
     def notify(self, name: str, payload: Mapping[str, Any]) -> None:

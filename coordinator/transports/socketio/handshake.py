@@ -23,7 +23,7 @@ from coordinator.telemetry import get_logger
 from coordinator.transports.socketio.client import Client
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.expiry import Expiries
-from coordinator.transports.socketio.limits import SocketLimits
+from coordinator.transports.socketio.limits import Pace, SocketLimits, Spent, TokenBucket
 
 _log = get_logger("handshake")
 
@@ -91,9 +91,15 @@ class Connections:
         """Let a client connect.
 
         Raises:
-            CoordinatorError: It may not. It stays a stranger, who does not get to stay.
+            CoordinatorError: It may not. A stranger stays one, who does not get to stay.
         """
-        connection = self._register(namespace, self._identify(auth, roles), client)
+        if client.spent is not None and not client.spent.entries.take(self._clock.monotonic()):
+            raise RateLimitedError("too many attempts to connect; slow down")
+        try:
+            connection = self._register(namespace, self._identify(auth, roles), client)
+        except CoordinatorError:
+            self._count_further(client)
+            raise
         self._forget_stranger(client)
         return connection
 
@@ -109,12 +115,20 @@ class Connections:
             del self._of_user[connection.user_id]
         client = connection.client
         client.connections = tuple(known for known in client.connections if known is not connection)
-        if not client.connections and client.is_open:
-            self.await_handshake(client)  # it left its last namespace only, and is nobody again
+        if client.is_open:
+            self._count_further(client).left[connection.namespace] = connection.buckets
+            if not client.connections:
+                self.await_handshake(client)  # it left its last namespace only, and is nobody again
 
     def gone(self, client: Client) -> None:
         """Forget a client that is gone altogether; its connections have been dismissed."""
         self._forget_stranger(client)
+
+    def _count_further(self, client: Client) -> Spent:
+        """From now on, count the client's attempts to connect; the first was free."""
+        if client.spent is None:
+            client.spent = Spent(TokenBucket(*self._limits.rate(Pace.COMMANDS), self._clock.monotonic()))
+        return client.spent
 
     def _forget_stranger(self, client: Client) -> None:
         timer = self._strangers.pop(client, None)
@@ -143,7 +157,8 @@ class Connections:
         if self._of_user[identity.user_id] >= self._limits.connections_per_user:
             raise RateLimitedError(f"a user may have {self._limits.connections_per_user} connections")
         name = connection_id(self._node, next(self._numbers))
-        connection = Connection(name, namespace, identity, client, self._limits, self._spawn)
+        buckets = {} if client.spent is None else client.spent.left.pop(namespace, {})
+        connection = Connection(name, namespace, identity, client, self._limits, self._spawn, buckets)
         client.connections = (*client.connections, connection)
         self._connections[connection] = None
         self._of_user[identity.user_id] += 1

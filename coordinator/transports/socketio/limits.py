@@ -58,3 +58,21 @@ class TokenBucket:
         is_there = level >= 1.0
         self._level = level - 1.0 if is_there else level
         return is_there
+
+
+class Spent:
+    """What a client has used up that was not let in, or has left a namespace: trying again gives no more of it.
+
+    Args:
+        entries: Counts its further attempts to connect.
+
+    Attributes:
+        entries: As above.
+        left: Its buckets on namespaces that it has left, by name.
+    """
+
+    __slots__ = ("entries", "left")
+
+    def __init__(self, entries: TokenBucket) -> None:
+        self.entries = entries
+        self.left: dict[str, dict[Pace, TokenBucket]] = {}

@@ -13,6 +13,7 @@ from coordinator.ports.clock import Timer
 from coordinator.transports.socketio.connection import Connection
 from coordinator.transports.socketio.direct.handover import can_hand_over, hand_over
 from coordinator.transports.socketio.direct.road import DirectClient, DirectRoad
+from coordinator.transports.socketio.limits import Spent
 from coordinator.transports.socketio.wire.frames import FrameReader, text_frame
 
 _PROBE, _ANSWER, _MOVE = "2probe", b"3probe", "5"
@@ -25,11 +26,13 @@ class Luggage(NamedTuple):
         client_id: What Engine.IO calls it.
         connections: What it is on each namespace.
         unsent: Engine.IO messages that it has not fetched, in order.
+        spent: What it has used up elsewhere than in its connections.
     """
 
     client_id: str
     connections: tuple[Connection, ...]
     unsent: list[bytes]
+    spent: Spent | None
 
 
 class Mover(Protocol):
@@ -101,6 +104,7 @@ class _Probe(asyncio.Protocol):
     def _go_on(self, luggage: Luggage) -> DirectClient:
         self._stop_waiting()
         client = DirectClient(self._road, self._transport, luggage.client_id, self._reader)
+        client.spent = luggage.spent
         self._transport.set_protocol(client)
         client.begin(luggage.connections, luggage.unsent)
         return client

@@ -227,7 +227,7 @@ class OrdinaryClient(Client):
             if packet is not None and packet.packet_type == engineio.packet.MESSAGE:
                 unsent.append(packet.encode().encode())
         queue.put_nowait(engineio.packet.Packet(engineio.packet.NOOP))  # ends a poll that the client has not waited for
-        luggage = Luggage(self.client_id, self.connections, unsent)
+        luggage = Luggage(self.client_id, self.connections, unsent, self.spent)
         self.connections = ()
         self._road.forget(self)
         return luggage
