@@ -77,6 +77,11 @@ def new_slot_id() -> SlotId:
     return SlotId(new_id())
 
 
+def users(number: int) -> list[UserId]:
+    """So many users."""
+    return [UserId(f"user{index:02}") for index in range(number)]
+
+
 OPENED = SessionOpened(
     time_slot_id=SlotId("510751075107510751075107"),
     target_language_code=Language.FRENCH,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from coordinator.domain.ids import SlotId, UserId
 from coordinator.domain.model import Registration, RegistrationStatus
 from coordinator.ports.bookings import Bookings, RegistrationQuery, SeatTakenError
-from tests.contracts.making import ANNA, BEN, CLEO, MOMENT, NOON, new_slot_id, registration
+from tests.contracts.making import ANNA, BEN, CLEO, MOMENT, NOON, new_slot_id, registration, users
 
 LATER = NOON + timedelta(hours=1)
 HOLDING = [status for status in RegistrationStatus if status is not RegistrationStatus.CANCELLED]
@@ -26,10 +26,6 @@ async def stored(bookings: Bookings, *items: Registration) -> None:
 
 async def of_slot(bookings: Bookings, slot_id: SlotId) -> list[Registration]:
     return await bookings.page(RegistrationQuery(slot_id=slot_id, limit=1000))
-
-
-def users(number: int) -> list[UserId]:
-    return [UserId(f"user{index:02}") for index in range(number)]
 
 
 def by_user(items: Sequence[Registration]) -> dict[UserId, Registration]:
@@ -394,62 +390,3 @@ async def test_attendance_recorded_twice_at_once_is_recorded_once(bookings: Book
     found = by_user(await of_slot(bookings, slot_id))
     assert {user for user, item in found.items() if item.status is ATTENDED} == present
     assert {user for user, item in found.items() if item.status is NOSHOW} == set(everybody) - present
-
-
-SLOT, OTHER_SLOT = SlotId("510751075107510751075101"), SlotId("510751075107510751075102")
-QUERIES = [
-    RegistrationQuery(slot_id=SLOT),
-    RegistrationQuery(slot_id=SLOT, status=REGISTERED),
-    RegistrationQuery(slot_id=SLOT, status=CANCELLED),
-    RegistrationQuery(user_id=ANNA),
-    RegistrationQuery(user_id=ANNA, status=ATTENDED),
-    RegistrationQuery(user_id=ANNA, status=CANCELLED),
-    RegistrationQuery(slot_id=SLOT, user_id=ANNA),
-    RegistrationQuery(slot_id=SLOT, user_id=ANNA, status=ATTENDED),
-]
-
-
-async def fill(bookings: Bookings) -> list[Registration]:
-    """Registrations of many users for a slot, and of a user for many slots, in the order of their ids."""
-    statuses = list(RegistrationStatus)
-    items = [
-        registration(slot_id, user, status=statuses[number % 4], seat=number if number % 4 != 1 else None)
-        for number, (slot_id, user) in enumerate(
-            [*((SLOT, user) for user in [*users(20), ANNA]), *((new_slot_id(), ANNA) for _ in range(20))]
-        )
-    ]
-    items.append(registration(OTHER_SLOT, BEN))
-    assert items == sorted(items, key=lambda item: item.id)
-    await asyncio.gather(*(bookings.add(item) for item in reversed(items)))
-    return items
-
-
-@pytest.mark.parametrize("query", QUERIES, ids=str)
-async def test_pages_hold_each_registration_once_and_in_order(bookings: Bookings, query: RegistrationQuery) -> None:
-    wanted = [
-        item
-        for item in await fill(bookings)
-        if query.slot_id in (None, item.time_slot_id)
-        and query.user_id in (None, item.user_id)
-        and query.status in (None, item.status)
-    ]
-    for limit in (1, 3, 50):
-        found: list[Registration] = []
-        following = replace(query, limit=limit)
-        while page := await bookings.page(following):
-            assert len(page) <= limit
-            found += page
-            following = replace(following, after=page[-1].id)
-        assert found == wanted
-    assert await bookings.page(query) == wanted
-
-
-async def test_nobody_registered_makes_an_empty_page(bookings: Bookings) -> None:
-    await fill(bookings)
-    for query in (
-        RegistrationQuery(slot_id=new_slot_id()),
-        RegistrationQuery(user_id=CLEO),
-        RegistrationQuery(slot_id=SLOT, user_id=BEN),
-        RegistrationQuery(slot_id=SLOT, after="f" * 24),
-    ):
-        assert await bookings.page(query) == []

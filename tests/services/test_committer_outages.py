@@ -6,8 +6,9 @@ import pytest
 
 from coordinator.domain.errors import UnavailableError
 from tests.domain.story import ANNA, BEN, CLEO, join, media, minutes
+from tests.services.clients import Client
 from tests.services.faults import Fate
-from tests.services.harness import Client, Node, World, soon
+from tests.services.harness import Node, World, soon
 
 LONG_SECONDS = 10
 """Longer than a commit with an unknown outcome is looked for."""

@@ -9,7 +9,8 @@ from coordinator.domain.errors import UnavailableError
 from coordinator.domain.ids import SessionId
 from coordinator.domain.ledger import Commit
 from tests.domain.story import ANNA, BEN
-from tests.services.harness import Client, Node, World, soon
+from tests.services.clients import Client
+from tests.services.harness import Node, World, soon
 from tests.services.test_committer_outages import LONG_SECONDS
 
 ROOMS = 6

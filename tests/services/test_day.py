@@ -20,7 +20,8 @@ from coordinator.domain.model import EndReason, Level, SessionStatus, TimeSlot
 from coordinator.ports.bookings import RegistrationQuery
 from coordinator.services.settlement import AFTERMATH
 from tests.domain.story import MODERATOR, START, minutes, user
-from tests.services.harness import Client, Node, World
+from tests.services.clients import Client
+from tests.services.harness import Node, World
 
 SLOTS = 200
 USERS = [user(number) for number in range(90)]

@@ -24,7 +24,8 @@ from tests.domain.story import (
     minutes,
     seconds,
 )
-from tests.services.harness import Client, Node, Note, World, soon
+from tests.services.clients import Client, Note
+from tests.services.harness import Node, World, soon
 
 ON_TIME = timedelta(milliseconds=5)
 """How late a deadline may be for a room in memory, on a clock that stands still meanwhile."""

@@ -12,7 +12,8 @@ from coordinator.domain.ids import SessionId
 from coordinator.ports.bus import RelayedSignal
 from coordinator.services.following import LOOK_SECONDS
 from tests.domain.story import ANNA, BEN, CLEO, DINA, END_IT, MODERATOR, attach, lose, minutes, record
-from tests.services.harness import Client, Node, World, soon
+from tests.services.clients import Client
+from tests.services.harness import Node, World, soon
 
 USERS = [ANNA, BEN, CLEO, DINA]
 

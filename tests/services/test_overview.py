@@ -13,7 +13,8 @@ from coordinator.ports.projections import SessionQuery
 from coordinator.services import overview
 from coordinator.services.overview import SUMMARY_SECONDS
 from tests.domain.story import ANNA, BEN, CLEO, END_IT, MODERATOR, START, minutes, record, seconds
-from tests.services.harness import Client, Node, World, soon
+from tests.services.clients import Client
+from tests.services.harness import Node, World, soon
 
 TICK = 1.0
 

@@ -9,8 +9,9 @@ from coordinator.domain.events import DisconnectReason, ParticipantDisconnected
 from coordinator.domain.ids import SessionId
 from coordinator.domain.transitions import Presence
 from tests.domain.story import ANNA, BEN, CLEO, END_IT, GRACE, lose, minutes, remove
+from tests.services.clients import Client, Note
 from tests.services.faults import Fate
-from tests.services.harness import Client, Node, Note, World, soon
+from tests.services.harness import Node, World, soon
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.services.catching_up import View
 from coordinator.services.room import RECENT_EVENTS
 from tests.domain.story import ANNA, BEN, CLEO, DINA, END_IT, media, remove, user
-from tests.services.harness import Client, Node, World, soon
+from tests.services.clients import Client
+from tests.services.harness import Node, World, soon
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from coordinator.domain.ids import SessionId
 from coordinator.domain.transitions import Presence
 from coordinator.services.catching_up import View
 from tests.domain.story import ANNA, BEN, MODERATOR
-from tests.services.harness import Client, Node, World, soon
+from tests.services.clients import Client
+from tests.services.harness import Node, World, soon
 
 Road = Callable[["Scene"], Awaitable[None]]
 

@@ -22,8 +22,9 @@ from coordinator.domain.transitions import Presence
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.services.background import every
 from tests.domain.story import END_IT, minutes, mute, record, remove, user
+from tests.services.clients import Client
 from tests.services.faults import Fate
-from tests.services.harness import Client, Node, World, soon
+from tests.services.harness import Node, World, soon
 
 SEEDS = 30
 STEPS = 400

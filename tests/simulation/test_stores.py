@@ -25,6 +25,7 @@ from tests.contracts import (
     test_journal_pages,
     test_liveness,
     test_projections,
+    test_registration_pages,
 )
 from tests.contracts.bus_ends import Place
 from tests.simulation.bus import Exchange
@@ -39,6 +40,7 @@ _SUITES = (
     test_projections,
     test_catalog,
     test_bookings,
+    test_registration_pages,
     test_liveness,
     test_bus,
     test_bus_subscriptions,
