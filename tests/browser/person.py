@@ -127,14 +127,16 @@ class Person:
         ]
 
     async def too_wide(self) -> list[str]:
-        """Return what makes the page wider than its window, if it is."""
+        """Return what makes the page wider than its window, if it is, and buttons too narrow for their words."""
         wide: list[str] = await self.page.evaluate(
             """() => {
               const width = document.documentElement.clientWidth;
-              if (document.documentElement.scrollWidth <= width) return [];
-              const isOut = (element) => element.getBoundingClientRect().right > width + 1;
-              const all = [...document.querySelectorAll("body *")].filter(isOut);
-              return all.map((element) => element.outerHTML.slice(0, 120));
+              const isWide = document.documentElement.scrollWidth > width;
+              const isOut = (element) => isWide && element.getBoundingClientRect().right > width + 1;
+              const spills = (element) => element.matches("button") && element.scrollWidth > element.clientWidth;
+              const all = [...document.querySelectorAll("body *")];
+              const found = all.filter((element) => isOut(element) || spills(element));
+              return found.map((element) => element.outerHTML.slice(0, 240));
             }"""
         )
         return wide

@@ -153,9 +153,12 @@ async def test_a_phone_has_everything_within_its_width(people: People, server: S
     await ada.sees_playing("bruno")
     for name in ("Microphone", "Camera", "Recording", "People", "Devices", "Leave"):
         await expect(ada.button(name).first).to_be_in_viewport(ratio=0.9)
-    assert await ada.too_wide() == []
     assert not await ada.axe_in_both_schemes()
     await ada.picture("room-phone")
+    for language in ("en", "fr", "es"):
+        await ada.page.locator(".language-switch select").select_option(language)
+        await expect(ada.page.locator("html")).to_have_attribute("lang", language)
+        assert await ada.too_wide() == [], language
 
 
 async def test_a_refused_camera_is_explained_and_keeps_nobody_out(people: People, server: ServerProcess) -> None:
