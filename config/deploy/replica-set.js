@@ -2,7 +2,9 @@
 try {
   rs.status();
 } catch (error) {
-  if (error.codeName !== "NotYetInitialized") throw error;
+  if (error.codeName !== "NotYetInitialized") {
+    throw error;
+  }
   rs.initiate({
     _id: "rs0",
     members: [
@@ -12,4 +14,6 @@ try {
     ],
   });
 }
-while (!db.hello().primary) sleep(200);
+while (!db.hello().primary) {
+  sleep(200);
+}

@@ -1,7 +1,7 @@
 // Makes the vendored files: node vendor.js FOLDER
 //
-// Everything that a browser loads from elsewhere than this project's own files; LICENSES.md in that folder is written by
-// hand and must name the same versions.
+// Everything that a browser loads from elsewhere than this project's own files; LICENSES.md in that folder is written
+// by hand and must name the same versions.
 
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -32,7 +32,11 @@ async function preact() {
 const SWAGGER = "swagger-ui-dist";
 const FILES = [
   ["preact.js", ["preact", "@preact/signals", "htm"], preact],
-  ["socket.io.esm.min.js", ["socket.io-client"], () => without("socket.io-client", "dist/socket.io.esm.min.js", SOURCE_MAP)],
+  [
+    "socket.io.esm.min.js",
+    ["socket.io-client"],
+    () => without("socket.io-client", "dist/socket.io.esm.min.js", SOURCE_MAP),
+  ],
   ["swagger-ui/swagger-ui-bundle.js", [SWAGGER], () => without(SWAGGER, "swagger-ui-bundle.js", SOURCE_MAP)],
   ["swagger-ui/swagger-ui.css", [SWAGGER], () => without(SWAGGER, "swagger-ui.css", SOURCE_MAP)],
   ["swagger-ui/LICENSE.txt", [SWAGGER], () => without(SWAGGER, "LICENSE", /$^/)],

@@ -12,6 +12,9 @@ BIN = Path(sys.executable).parent
 LONGEST_MODULE = 450
 
 MODULES = sorted((ROOT / "coordinator").rglob("*.py"))
+OTHERS = sorted(
+    path for top in ("scripts", "tests") for path in (ROOT / top).rglob("*.py") if "node_modules" not in path.parts
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,12 @@ def test_every_module_says_what_it_is_and_stays_small(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), "a module says what it owns"
     assert text.count("\n") <= LONGEST_MODULE
+
+
+def test_tests_and_scripts_stay_small_too() -> None:
+    lines = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n") for path in OTHERS}
+    assert len(lines) > 100
+    assert {name: count for name, count in lines.items() if count > LONGEST_MODULE} == {}
 
 
 def test_the_map_names_every_package() -> None:

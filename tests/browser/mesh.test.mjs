@@ -1,7 +1,8 @@
-// Who calls whom, and what is done about links that do not work: the mesh without a browser, on a clock of the test's own.
+// Who calls whom, and what is done about links that do not work: the mesh without a browser, on a clock of its own.
 //
-// The connections are pretended: they exchange offers and answers as WebRTC does, roll back as it does, and are connected
-// once both sides have agreed, if the network lets them. Signals go over a wire that can be held, cut and reordered.
+// The connections are pretended: they exchange offers and answers as WebRTC does, roll back as it does, and are
+// connected once both sides have agreed, if the network lets them. Signals go over a wire that can be held, cut and
+// reordered.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -307,7 +308,8 @@ test("of two calls at once, that of the later name stands", async () => {
   while (room.held.length > 0) {
     await room.deliver();
   }
-  assert.ok(room.sent.filter(({ data }) => data.description?.type === "answer").every(({ data }) => data.link === call));
+  const answers = room.sent.filter(({ data }) => data.description?.type === "answer");
+  assert.ok(answers.every(({ data }) => data.link === call));
 });
 
 test("who has been called does not call back", async () => {
@@ -442,7 +444,8 @@ test("a track that is switched on reaches links that are there, and those that c
   room.mesh("ada").setTrack("video", track);
   room.mesh("bruno").callAll();
   await settled();
-  const videoOf = (name) => room.links(name)[0].getTransceivers().find(({ receiver }) => receiver.track.kind === "video");
+  const isVideo = ({ receiver }) => receiver.track.kind === "video";
+  const videoOf = (name) => room.links(name)[0].getTransceivers().find(isVideo);
   assert.equal(videoOf("ada").sender.track, track);
   assert.equal(videoOf("ada").direction, "sendrecv");
   room.mesh("bruno").setTrack("video", track);

@@ -1,8 +1,8 @@
 // What every page of a test is given before its own code runs: a camera of its own, and a memory for explain.js.
 //
-// Chromium pretends to have ten cameras. One that four pages share now and then stopped giving pictures on a busy machine,
-// presumably because each page held some of its few buffers; with one each that was not seen again. Pictures of the second
-// are shown but never sent, presumably for their format.
+// Chromium pretends to have ten cameras. One that four pages share now and then stopped giving pictures on a busy
+// machine, presumably because each page held some of its few buffers; with one each that was not seen again. Pictures
+// of the second are shown but never sent, presumably for their format.
 
 const CAMERA = [0, 2, 3, 4, 5, 6, 7, 8, 9][__PERSON__];
 

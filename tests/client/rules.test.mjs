@@ -22,7 +22,7 @@ async function serve(namespace, answers, { engine = {}, admit = () => undefined 
   const http = createServer();
   const io = new Server(http, { serveClient: false, ...engine });
   const asked = [];
-  io.of(namespace).use((socket, next) => next(admit(socket.handshake.auth)));
+  io.of(namespace).use((socket, answered) => answered(admit(socket.handshake.auth)));
   io.of(namespace).on("connection", (socket) => {
     socket.onAny((name, payload, ack) => {
       asked.push([name, payload]);
@@ -34,7 +34,8 @@ async function serve(namespace, answers, { engine = {}, admit = () => undefined 
   });
   await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
   opened.push(io);
-  return { url: `http://127.0.0.1:${http.address().port}`, asked, sockets: () => [...io.of(namespace).sockets.values()] };
+  const url = `http://127.0.0.1:${http.address().port}`;
+  return { url, asked, sockets: () => [...io.of(namespace).sockets.values()] };
 }
 
 function clientOf(server, more = {}) {
@@ -56,11 +57,12 @@ function next(thing, name) {
   });
 }
 
-const event = (seq, type = "session_started", data = {}) => ({ sessionId: SESSION, seq, type, at: NOW, actor: {}, data });
+const event = (seq) => ({ sessionId: SESSION, seq, type: "session_started", at: NOW, actor: {}, data: {} });
 const session = { id: SESSION, status: "waiting", recordingEnabled: false };
 const seen = (seq, more) => ({ ok: true, sessionId: SESSION, seq, serverTime: NOW, resumed: false, ...more });
 const snapshotAt = (seq) => seen(seq, { snapshot: { session, participants: [] } });
-const refused = (code, retryable = false) => Object.assign(new Error(code), { data: { code, message: code, retryable } });
+const refused = (code, retryable = false) =>
+  Object.assign(new Error(code), { data: { code, message: code, retryable } });
 
 // The first `times` answers are `first`, all others what `then` makes.
 function atFirst(times, first, then) {
@@ -177,7 +179,8 @@ test("a refused token is replaced once; a second refusal is final", async () => 
     return tokens.shift();
   };
   await roomOf(server, { token: tokenOf(["stale", "good"]) }).join();
-  await assert.rejects(roomOf(server, { token: tokenOf(["stale", "bad", "good"]) }).join(), { code: "unauthenticated" });
+  const again = roomOf(server, { token: tokenOf(["stale", "bad", "good"]) });
+  await assert.rejects(again.join(), { code: "unauthenticated" });
   assert.deepEqual(given, ["stale", "good", "stale", "bad"]);
 });
 
@@ -216,7 +219,7 @@ test("a connection that is closed without a word is replaced; a newer one's is n
   assert.equal((await closed).code, "replaced");
 });
 
-test("what a listener throws is told, and keeps nothing from others; one that closes is told no more", async (context) => {
+test("what a listener throws is told, and keeps nothing from others; who closes is told no more", async (context) => {
   context.mock.method(console, "error", () => undefined);
   const events = [event(2), event(3), event(4)];
   const server = await serve("/rooms", {
@@ -262,7 +265,9 @@ test("a moderator who watches more than may be asked for at once gets all of it 
       if (after === undefined) {
         return { ...snapshotAt(1), sessionId };
       }
-      return (allowed -= 1) >= 0 ? { ...seen(2, { resumed: true, events: [{ ...event(2), sessionId }] }), sessionId } : refill();
+      allowed -= 1;
+      const events = [{ ...event(2), sessionId }];
+      return allowed >= 0 ? { ...seen(2, { resumed: true, events }), sessionId } : refill();
     },
   });
   const refill = () => {

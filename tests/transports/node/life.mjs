@@ -31,9 +31,11 @@ class Participant {
     this.socket.on("connect", () => this.note("connected"));
     this.socket.on("disconnect", (reason) => this.note("disconnected", { reason }));
     this.socket.on("connect_error", (error) => this.note("refused", { message: error.message, data: error.data }));
-    this.socket.onAny((name, payload) => {
-      if (payload.seq) this.seq = payload.seq;
-      this.note("event", { name, payload });
+    this.socket.onAny((event, payload) => {
+      if (payload.seq) {
+        this.seq = payload.seq;
+      }
+      this.note("event", { name: event, payload });
     });
   }
 
@@ -66,7 +68,9 @@ class Participant {
   async call(name, payload) {
     const reply = await this.socket.timeout(ACK_MILLISECONDS).emitWithAck(name, payload);
     this.note("ack", { name, reply });
-    if (name === "join" && reply.ok) this.seq = reply.seq;
+    if (name === "join" && reply.ok) {
+      this.seq = reply.seq;
+    }
     return reply;
   }
 

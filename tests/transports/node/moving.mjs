@@ -1,6 +1,6 @@
 // How the official JavaScript client moves from polling to a WebSocket in the middle of a busy session: again and again
-// it joins, moves while it says and hears something, goes on until it has heard some more, and leaves. By itself it moves
-// before it has said who it is, so it is held back until then. Printed as JSON lines, one a round.
+// it joins, moves while it says and hears something, goes on until it has heard some more, and leaves. By itself it
+// moves before it has said who it is, so it is held back until then. Printed as JSON lines, one a round.
 //
 // Input, as one JSON argument: {address, sessionId, token, to, rounds, more}.
 
@@ -20,7 +20,9 @@ for (let round = 0; round < input.rounds; round++) {
   let after = 0;
   socket.onAny((_name, event) => {
     events.push(event.seq);
-    if (hasMoved() && ++after >= input.more) enough();
+    if (hasMoved() && ++after >= input.more) {
+      enough();
+    }
   });
   await new Promise((resolve) => socket.once("connect", resolve));
   const opened = socket.io.engine.transport.name;
@@ -28,7 +30,9 @@ for (let round = 0; round < input.rounds; round++) {
   // What it says itself around the move arrives once and in order as well.
   const asking = [];
   for (let number = 0; number < input.more; number++) {
-    if (number === Math.floor(input.more / 4)) socket.io.engine._probe("websocket");
+    if (number === Math.floor(input.more / 4)) {
+      socket.io.engine._probe("websocket");
+    }
     asking.push(
       socket
         .timeout(ACK_MILLISECONDS)

@@ -7,7 +7,9 @@ const REFERENCE = "#/components/schemas/";
 function Document({ api }) {
   return html`
     <p class="intro muted">${api.info.description}</p>
-    ${Object.entries(api.channels).map(([key, channel]) => html`<${Channel} key=${key} channel=${channel} api=${api} />`)}
+    ${Object.entries(api.channels).map(
+      ([key, channel]) => html`<${Channel} key=${key} channel=${channel} api=${api} />`,
+    )}
   `;
 }
 
@@ -20,7 +22,8 @@ function Channel({ channel, api }) {
     <p>${channel.description}</p>
     <h3>Sent by clients</h3>
     ${commands.map(
-      ([key, message]) => html`<${Message} key=${key} message=${message} api=${api} ack=${channel.messages[`${key}.ack`]} />`,
+      ([key, message]) => html`<${Message} key=${key} message=${message} api=${api}
+        ack=${channel.messages[`${key}.ack`]} />`,
     )}
     <h3>Sent to clients</h3>
     ${events.map(([key, message]) => html`<${Message} key=${key} message=${message} api=${api} />`)}
@@ -36,7 +39,8 @@ function Message({ message, ack, api }) {
 }
 
 function Schema({ of, api, label }) {
-  return html`<pre tabindex="0" role="region" aria-label=${label}>${JSON.stringify(resolve(of, api, 3), null, 2)}</pre>`;
+  const text = JSON.stringify(resolve(of, api, 3), null, 2);
+  return html`<pre tabindex="0" role="region" aria-label=${label}>${text}</pre>`;
 }
 
 // A schema with what it refers to put in its place, so deep; deeper ones keep the name.

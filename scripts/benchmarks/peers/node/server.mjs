@@ -10,7 +10,8 @@ import { Server } from "socket.io";
 import { openStore } from "./store.mjs";
 
 if (process.argv.includes("--versions")) {
-  const versionOf = (name) => JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url))).version;
+  const packageOf = (name) => new URL(`node_modules/${name}/package.json`, import.meta.url);
+  const versionOf = (name) => JSON.parse(readFileSync(packageOf(name))).version;
   console.log(`Node ${process.versions.node}, socket.io ${versionOf("socket.io")}, mongodb ${versionOf("mongodb")}`);
   process.exit(0);
 }
@@ -22,7 +23,10 @@ const sessions = new Map();
 
 function sessionOf(id) {
   let session = sessions.get(id);
-  if (!session) sessions.set(id, (session = { id, seq: 0, watchers: 0, participants: new Map() }));
+  if (!session) {
+    session = { id, seq: 0, watchers: 0, participants: new Map() };
+    sessions.set(id, session);
+  }
   return session;
 }
 
@@ -36,7 +40,9 @@ function admit(role) {
   return (socket, next) => {
     try {
       const claims = jwt.verify(socket.handshake.auth.token, secret, { algorithms: ["HS256"] });
-      if (claims.role !== role) throw new Error("forbidden");
+      if (claims.role !== role) {
+        throw new Error("forbidden");
+      }
       socket.data.userId = claims.sub;
       next();
     } catch {
@@ -55,7 +61,9 @@ async function happen(session, name, userId, change) {
   await store.write(stored, `${session.id}:${userId}`, { sessionId: session.id, userId, updatedAt: at, ...change });
   const event = { sessionId: session.id, seq, at: at.toISOString(), actor, data };
   rooms.to(session.id).emit(name, event);
-  if (session.watchers > 0) moderation.to(session.id).emit(name, event);
+  if (session.watchers > 0) {
+    moderation.to(session.id).emit(name, event);
+  }
   return seq;
 }
 
@@ -85,7 +93,9 @@ rooms.on("connection", (socket) => {
 
   socket.on("set_media", async ({ cameraEnabled }, ack) => {
     try {
-      if (typeof cameraEnabled !== "boolean" || !session) throw new Error("invalid");
+      if (typeof cameraEnabled !== "boolean" || !session) {
+        throw new Error("invalid");
+      }
       const seq = await happen(session, "camera_changed", userId, { cameraEnabled });
       session.participants.get(userId).cameraEnabled = cameraEnabled;
       ack({ ok: true, seq });

@@ -31,7 +31,9 @@ class Groups {
   write(event, id, change) {
     return new Promise((resolve, reject) => {
       this.waiting.push({ event, id, change, resolve, reject });
-      if (!this.writing) this.run();
+      if (!this.writing) {
+        this.run();
+      }
     });
   }
 
@@ -45,9 +47,9 @@ class Groups {
           updateOne: { filter: { _id: id }, update: { $set: change }, upsert: true },
         }));
         await this.participants.bulkWrite(updates, { ordered: true });
-        for (const each of group) each.resolve();
+        group.forEach((each) => each.resolve());
       } catch (error) {
-        for (const each of group) each.reject(error);
+        group.forEach((each) => each.reject(error));
       }
     }
     this.writing = false;
@@ -56,7 +58,9 @@ class Groups {
 
 /** Opens the store that the environment asks for. */
 export async function openStore({ PEER_MONGO_URL: url, PEER_DATABASE: name, PEER_GROUPS: groups }) {
-  if (!url) return new Nothing();
+  if (!url) {
+    return new Nothing();
+  }
   const client = await new MongoClient(url, { writeConcern: { w: "majority", journal: true } }).connect();
   const database = client.db(name);
   await database.collection("events").createIndex({ sessionId: 1, seq: 1 }, { unique: true });

@@ -57,8 +57,11 @@ function App() {
 }
 
 function Places({ view }) {
-  const place = (name, href) => html`<a href=${href} aria-current=${view === name ? "page" : undefined}>${t(`${name}.title`)}</a>`;
-  return html`<nav class="places" aria-label=${t("places")}>${place("rooms", "#/")}${place("history", "#/history")}</nav>`;
+  const place = (name, href) => html`<a href=${href} aria-current=${view === name ? "page" : undefined}>
+    ${t(`${name}.title`)}</a>`;
+  return html`<nav class="places" aria-label=${t("places")}>
+    ${place("rooms", "#/")}${place("history", "#/history")}
+  </nav>`;
 }
 
 function Entrance() {

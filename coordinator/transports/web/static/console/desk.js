@@ -103,7 +103,8 @@ export class Desk {
 
 // Running before waiting, then by what ends or starts first. Instants of the wire sort as texts.
 export function inOrder(summaries) {
-  const rank = (room) => `${room.status === "active" ? `0${room.scheduledEnd}` : `1${room.scheduledStart}`}${room.sessionId}`;
+  const rank = ({ status, scheduledStart, scheduledEnd, sessionId }) =>
+    `${status === "active" ? `0${scheduledEnd}` : `1${scheduledStart}`}${sessionId}`;
   const live = summaries.filter((room) => room.status !== "ended");
   return live.sort((one, other) => (rank(one) < rank(other) ? -1 : 1));
 }

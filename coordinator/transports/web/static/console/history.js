@@ -34,6 +34,9 @@ export function History({ desk }) {
       setPages({ items: [...before, ...found.items], next: found.next });
       setProblem(null);
     } catch (error) {
+      if (turn !== asked.current) {
+        return;
+      }
       setProblem(error);
     }
     setBusy(false);
@@ -46,7 +49,8 @@ export function History({ desk }) {
   return html`<main class="page" id="main" tabindex="-1">
     <${Heading}>${t("history.title")}<//>
     <div class="filters" role="search">
-      <${Choice} label=${t("filter.language")} value=${language} options=${languages} onChange=${(code) => (wanted.value = code)} />
+      <${Choice} label=${t("filter.language")} value=${language} options=${languages}
+        onChange=${(code) => (wanted.value = code)} />
     </div>
     ${problem && html`<${Banner} tone="alarm" actions=${html`<${Button} className="small"
       onClick=${() => load(undefined, [])}>${t("tryAgain")}<//>`}>${errorWords(problem)}<//>`}
@@ -62,6 +66,7 @@ export function History({ desk }) {
         </li>`,
       )}
     </ul>
-    ${pages.next && html`<p><${Button} busy=${isBusy} onClick=${() => load(pages.next, pages.items)}>${t("history.more")}<//></p>`}
+    ${pages.next && html`<p><${Button} busy=${isBusy} onClick=${() => load(pages.next, pages.items)}>
+      ${t("history.more")}<//></p>`}
   </main>`;
 }

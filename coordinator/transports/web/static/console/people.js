@@ -40,17 +40,21 @@ function Person({ desk, sessionId, person, isLive, onRemove }) {
       <p><strong>${userId}</strong> <span class="muted small">${isLive ? presenceWords(person) : ""}</span></p>
       <p class="row small">
         ${isSeated && html`
-          <${State} icon=${cameraEnabled ? "camera" : "cameraOff"} words=${t(cameraEnabled ? "camera.on" : "camera.off")} />
+          <${State} icon=${cameraEnabled ? "camera" : "cameraOff"}
+            words=${t(cameraEnabled ? "camera.on" : "camera.off")} />
           <${State} icon=${micEnabled ? "microphone" : "microphoneOff"} words=${t(micEnabled ? "mic.on" : "mic.off")} />
         `}
-        <span class="badge ${recordingConsent ? "good" : ""}">${t(recordingConsent ? "consent.yes" : "consent.no")}</span>
-        ${mayBeRecorded && html`<span class="badge alarm"><${Icon} name="record" size="14" />${t("consent.now")}</span>`}
+        <span class="badge ${recordingConsent ? "good" : ""}">
+          ${t(recordingConsent ? "consent.yes" : "consent.no")}</span>
+        ${mayBeRecorded && html`<span class="badge alarm">
+          <${Icon} name="record" size="14" />${t("consent.now")}</span>`}
       </p>
     </div>
     ${isSeated &&
     html`<div class="person-actions">
       <${Button} className="small" busy=${isBusy || !micEnabled} onClick=${mute}>
-        <${Icon} name="microphoneOff" size="18" />${t("mute.button")}<span class="visually-hidden">: ${userId}</span><//>
+        <${Icon} name="microphoneOff" size="18" />${t("mute.button")}
+        <span class="visually-hidden">: ${userId}</span><//>
       <${Button} className="small" onClick=${() => onRemove(userId)}>
         ${t("remove.button")}<span class="visually-hidden">: ${userId}</span><//>
     </div>`}

@@ -157,7 +157,8 @@ function Head({ desk, session, sessionId, onEnd }) {
       <p class="session-clock">${value && html`<span class="clock numbers">${value}</span>`}
         <span class="muted">${label}</span></p>
       <div class="row session-actions">
-        <${Button} busy=${isBusy} onClick=${switchRecording} aria-pressed=${session.recordingEnabled ? "true" : "false"}>
+        <${Button} busy=${isBusy} onClick=${switchRecording}
+          aria-pressed=${session.recordingEnabled ? "true" : "false"}>
           <${Icon} name="record" />${t(session.recordingEnabled ? "recording.turnOff" : "recording.turnOn")}<//>
         <${Button} className="danger" onClick=${onEnd}><${Icon} name="end" />${t("end.button")}<//>
       </div>

@@ -130,7 +130,8 @@ function App() {
 function content(view, sessionId) {
   if (identity.current.value === null) {
     const goOn = (session) => SESSION_ID.test(session) && go(`#/lobby/${session}`);
-    return html`<${SignIn} identity=${identity} title=${t("signIn.title")} intro=${t("signIn.intro")} onLink=${goOn} />`;
+    return html`<${SignIn} identity=${identity} title=${t("signIn.title")} intro=${t("signIn.intro")}
+      onLink=${goOn} />`;
   }
   if (view === "slots") {
     return html`<${Slots} key=${identity.userId} api=${api} identity=${identity} />`;

@@ -18,7 +18,12 @@ export function ConsentDialog({ visit, onClose }) {
   return html`<${Dialog} title=${t("consent.title")} onClose=${onClose} actions=${actions}>
     <p>${t("consent.intro")}</p>
     <dl class="consent">
-      ${POINTS.map((point) => html`<div key=${point}><dt>${t(`consent.${point}`)}</dt><dd>${t(`consent.${point}Text`)}</dd></div>`)}
+      ${POINTS.map(
+        (point) => html`<div key=${point}>
+          <dt>${t(`consent.${point}`)}</dt>
+          <dd>${t(`consent.${point}Text`)}</dd>
+        </div>`,
+      )}
     </dl>
   <//>`;
 }

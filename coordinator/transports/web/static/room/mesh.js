@@ -1,8 +1,8 @@
 // A link from here to every other participant: who calls whom, what is sent, and what is done about links that do not
 // work. Knows neither the page nor the connection to the server: signals go out by `send` and come in by `take`.
 //
-// Whoever comes new to a room calls everybody who is there; they answer. Every call has a link id of its own, so what is
-// still under way of an older one is ignored, and a call with a new id takes the place of the link before it.
+// Whoever comes new to a room calls everybody who is there; they answer. Every call has a link id of its own, so what
+// is still under way of an older one is ignored, and a call with a new id takes the place of the link before it.
 
 import { Link } from "./link.js";
 

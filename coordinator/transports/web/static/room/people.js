@@ -10,10 +10,13 @@ const ORDER = { present: 0, away: 1, left: 2, absent: 2 };
 
 export function People({ visit, onClose }) {
   visit.version.value;
-  const people = [...visit.room.participants.values()].sort((one, other) => ORDER[one.presence] - ORDER[other.presence]);
+  const { participants } = visit.room;
+  const people = [...participants.values()].sort((one, other) => ORDER[one.presence] - ORDER[other.presence]);
   return html`<${Panel} title=${t("people.title")} onClose=${onClose}>
     <ul class="people">
-      ${people.map((person) => html`<${Person} key=${person.userId} person=${person} isMe=${person.userId === visit.userId} />`)}
+      ${people.map(
+        (person) => html`<${Person} key=${person.userId} person=${person} isMe=${person.userId === visit.userId} />`,
+      )}
     </ul>
   <//>`;
 }
@@ -28,10 +31,13 @@ function Person({ person, isMe }) {
       <p class="small muted">${presenceWords(person)}</p>
       ${(isHere || presence === "away") &&
       html`<p class="row small">
-        <${State} icon=${cameraEnabled ? "camera" : "cameraOff"} words=${t(cameraEnabled ? "people.camera" : "people.noCamera")} />
-        <${State} icon=${micEnabled ? "microphone" : "microphoneOff"} words=${t(micEnabled ? "people.mic" : "people.noMic")} />
+        <${State} icon=${cameraEnabled ? "camera" : "cameraOff"}
+          words=${t(cameraEnabled ? "people.camera" : "people.noCamera")} />
+        <${State} icon=${micEnabled ? "microphone" : "microphoneOff"}
+          words=${t(micEnabled ? "people.mic" : "people.noMic")} />
         ${recordingConsent && html`<${State} icon="check" words=${t("people.consents")} />`}
-        ${mayBeRecorded && html`<span class="badge alarm"><${Icon} name="record" size="14" />${t("people.recorded")}</span>`}
+        ${mayBeRecorded && html`<span class="badge alarm">
+          <${Icon} name="record" size="14" />${t("people.recorded")}</span>`}
       </p>`}
     </div>
   </li>`;
