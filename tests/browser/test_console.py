@@ -100,12 +100,20 @@ async def test_the_console_goes_on_after_a_cut_and_after_a_kill(people: People, 
 
 
 async def test_an_ended_session_stands_in_the_history(people: People, server: ServerProcess) -> None:
-    _ada, _bruno, console, session = await a_room(people, server)
+    session = await server.offer(["ada", "bruno", "chloe"])
+    for name in ("ada", "bruno"):
+        await (await people.come(name)).goes_in(server, session, camera=False)
+    console = await people.moderate(server)
     await console.page.goto(f"{server.address}/console#/session/{session}")
     await console.button("End session…").click()
     assert not await console.axe_in_both_schemes()
     await console.page.get_by_role("dialog").get_by_role("button", name="End session").click()
     await expect(console.page.get_by_text("ended by a moderator").first).to_be_visible()
+    attendance = console.page.get_by_role("region", name="Attendance")
+    await expect(attendance).to_contain_text("Registered: 3. Took part: 2.")
+    await expect(attendance.get_by_role("listitem")).to_have_text([*[re.compile("took part")] * 2, re.compile("chloe")])
+    assert not await console.axe_in_both_schemes()
+    await console.picture("console-ended")
 
     await console.page.get_by_role("link", name="History").first.click()
     line = console.page.get_by_role("listitem").filter(has_text="ended by a moderator")
@@ -115,6 +123,7 @@ async def test_an_ended_session_stands_in_the_history(people: People, server: Se
     await line.get_by_role("link", name="Spanish C1").click()
 
     await expect(console.page.get_by_role("log")).to_contain_text("bruno was in it to the end.")
+    await expect(attendance).to_contain_text("Registered: 3. Took part: 2.")
     assert not await console.axe_in_both_schemes()
 
 

@@ -102,7 +102,7 @@ export class Desk {
 }
 
 // Running before waiting, then by what ends or starts first. Instants of the wire sort as texts.
-export function inOrder(summaries) {
+function inOrder(summaries) {
   const rank = ({ status, scheduledStart, scheduledEnd, sessionId }) =>
     `${status === "active" ? `0${scheduledEnd}` : `1${scheduledStart}`}${sessionId}`;
   const live = summaries.filter((room) => room.status !== "ended");

@@ -2,9 +2,9 @@
 
 import { html, signal, useEffect, useRef, useState } from "/static/vendor/preact.js";
 import { errorWords, t } from "/static/shared/i18n.js";
-import { LANGUAGE_CODES, dateTimeWords, languageWords } from "/static/shared/time.js";
+import { LANGUAGE_CODES, dateTimeWords, languageWords, sessionWords } from "/static/shared/time.js";
 import { Banner, Button, Choice, Heading } from "/static/shared/ui.js";
-import { nameOf, StatusBadge } from "./labels.js";
+import { StatusBadge } from "./labels.js";
 
 const PAGE = 25;
 
@@ -59,7 +59,7 @@ export function History({ desk }) {
     <ul class="history" aria-label=${t("history.title")}>
       ${pages.items?.map(
         (session) => html`<li key=${session.id} class="card history-line">
-          <h2><a href="#/session/${session.id}">${nameOf(session)}</a></h2>
+          <h2><a href="#/session/${session.id}">${sessionWords(session)}</a></h2>
           <p class="muted numbers">${dateTimeWords(session.scheduledStart)}</p>
           <p><${StatusBadge} session=${session} /></p>
           <p class="muted small">${t("history.recordings", { count: session.recordings.length })}</p>

@@ -1,14 +1,10 @@
-// Small parts that several views have: what a session is called, its state, and times that run.
+// Small parts that several views have: the state of a session, and times that run.
 
 import { html } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";
-import { clockWords, languageWords } from "/static/shared/time.js";
+import { clockWords } from "/static/shared/time.js";
 import { Icon } from "/static/shared/ui.js";
 import { reasonWords } from "./sentences.js";
-
-export function nameOf({ targetLanguageCode, level }) {
-  return `${languageWords(targetLanguageCode)} ${level}`;
-}
 
 export function StatusBadge({ session }) {
   const { status, endReason } = session;

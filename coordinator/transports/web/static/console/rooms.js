@@ -2,9 +2,9 @@
 
 import { html, signal } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";
-import { LANGUAGE_CODES, languageWords, rangeWords, useNow } from "/static/shared/time.js";
+import { LANGUAGE_CODES, languageWords, rangeWords, sessionWords, useNow } from "/static/shared/time.js";
 import { Avatar, Choice, Field, Heading, Icon } from "/static/shared/ui.js";
-import { countdown, Fact, nameOf, partOver, RecordingBadge, StatusBadge } from "./labels.js";
+import { countdown, Fact, partOver, RecordingBadge, StatusBadge } from "./labels.js";
 
 const CLOCK_MS = 1_000;
 
@@ -72,7 +72,7 @@ function RoomCard({ room, now }) {
   const { value, label } = countdown(room, now);
   return html`<li class="card room-card">
     <div class="room-top">
-      <h2><a href="#/session/${room.sessionId}">${nameOf(room)}</a></h2>
+      <h2><a href="#/session/${room.sessionId}">${sessionWords(room)}</a></h2>
       <p class="row"><${StatusBadge} session=${room} /><${RecordingBadge} session=${room} /></p>
     </div>
     <p class="room-time">

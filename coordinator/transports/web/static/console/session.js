@@ -2,10 +2,11 @@
 
 import { html, signal, useEffect, useMemo, useState } from "/static/vendor/preact.js";
 import { errorWords, t } from "/static/shared/i18n.js";
-import { dateTimeWords, rangeWords, useNow } from "/static/shared/time.js";
+import { dateTimeWords, rangeWords, sessionWords, useNow } from "/static/shared/time.js";
 import { Banner, Button, Heading, Icon, notify } from "/static/shared/ui.js";
+import { Attendance } from "./attendance.js";
 import { ConfirmEnd, ConfirmRemoval } from "./confirm.js";
-import { countdown, nameOf, RecordingBadge, StatusBadge } from "./labels.js";
+import { countdown, RecordingBadge, StatusBadge } from "./labels.js";
 import { Log } from "./log.js";
 import { People } from "./people.js";
 import { Timeline } from "./timeline.js";
@@ -99,8 +100,11 @@ export function Session({ desk, sessionId }) {
     html`
       <${Head} desk=${desk} session=${session} sessionId=${sessionId} onEnd=${() => setDialog({ kind: "end" })} />
       <div class="session-body">
-        <${People} desk=${desk} session=${session} sessionId=${sessionId} people=${people}
-          onRemove=${(userId) => setDialog({ kind: "remove", userId })} />
+        <div class="session-people">
+          <${People} desk=${desk} session=${session} sessionId=${sessionId} people=${people}
+            onRemove=${(userId) => setDialog({ kind: "remove", userId })} />
+          ${session.status === "ended" && html`<${Attendance} api=${desk.api} timeSlotId=${session.timeSlotId} />`}
+        </div>
         <${Timeline} log=${view.log} />
       </div>
       <${Recordings} session=${session} />
@@ -147,7 +151,7 @@ function Head({ desk, session, sessionId, onEnd }) {
   };
   return html`<section class="card session-head">
     <div>
-      <${Heading}>${nameOf(session)}<//>
+      <${Heading}>${sessionWords(session)}<//>
       <p class="row"><${StatusBadge} session=${session} /><${RecordingBadge} session=${session} />
         <span class="muted numbers">${rangeWords(session.scheduledStart, session.scheduledEnd)}</span></p>
       ${!isLive && html`<p class="muted small">${t("session.endedAt", { time: dateTimeWords(session.endedAt) })}</p>`}

@@ -2,11 +2,10 @@
 
 import { html, useState } from "/static/vendor/preact.js";
 import { t } from "/static/shared/i18n.js";
-import { clockWords, listWords, useNow } from "/static/shared/time.js";
+import { clockWords, listWords, sessionWords, useNow } from "/static/shared/time.js";
 import { Banner, Button, Heading, Icon, LanguageSwitch } from "/static/shared/ui.js";
 import { ConsentDialog } from "./consent.js";
 import { DeviceChoice, Switch } from "./device-controls.js";
-import { titleOf } from "./lobby.js";
 import { Panel } from "./panel.js";
 import { People } from "./people.js";
 import { Tiles } from "./tiles.js";
@@ -30,7 +29,7 @@ export function Live({ visit }) {
   }
   return html`<div class="live">
     <header class="live-bar">
-      <${Heading} className="live-title">${titleOf(session)}<//>
+      <${Heading} className="live-title">${sessionWords(session)}<//>
       <${TimeLeft} visit=${visit} session=${session} />
       <div class="topbar-end"><${LanguageSwitch} /></div>
     </header>

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useMemo, useState } from "/static/vendor/preact.js";
 import { errorWords, t } from "/static/shared/i18n.js";
-import { clockWords, languageWords, rangeWords, useNow } from "/static/shared/time.js";
+import { clockWords, rangeWords, sessionWords, useNow } from "/static/shared/time.js";
 import { Avatar, Banner, Button, Heading, Icon } from "/static/shared/ui.js";
 import { DeviceChoice, LevelMeter, Switch } from "./device-controls.js";
 import { Video } from "./video.js";
@@ -25,7 +25,7 @@ export function Lobby({ sessionId, api, identity, devices, onEnter }) {
       <${Preview} devices=${devices} name=${identity.userId ?? ""} />
     </div>
     <section class="card stack">
-      <${Heading}>${session ? titleOf(session) : t("lobby.title")}<//>
+      <${Heading}>${session ? sessionWords(session) : t("lobby.title")}<//>
       ${session && html`<${When} session=${session} />`}
       ${problem && html`<${Banner} tone="alarm">${errorWords(problem)}<//>`}
       <${Problems} devices=${devices} />
@@ -88,10 +88,6 @@ function When({ session }) {
     <span>${rangeWords(session.scheduledStart, session.scheduledEnd)}</span>
     ${session.status !== "ended" && html`<span class="badge accent"><${Icon} name="clock" size="14" />${words}</span>`}
   </p>`;
-}
-
-export function titleOf(session) {
-  return `${languageWords(session.targetLanguageCode)} ${session.level}`;
 }
 
 function useSession(api, sessionId, identity) {

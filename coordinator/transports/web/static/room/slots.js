@@ -3,7 +3,8 @@
 import { html, useEffect, useMemo } from "/static/vendor/preact.js";
 import { errorWords, t } from "/static/shared/i18n.js";
 import {
-  LANGUAGE_CODES, dayWords, distanceWords, languageWords, minutesWords, rangeWords, useNow, zoneWords,
+  LANGUAGE_CODES, dayWords, distanceWords, languageWords, minutesWords, rangeWords, sessionWords, useNow,
+  zoneWords,
 } from "/static/shared/time.js";
 import { Banner, Button, Choice, Heading, Icon, notify } from "/static/shared/ui.js";
 import { Booking, endOf } from "./booking.js";
@@ -67,7 +68,7 @@ function Slot({ slot, booking, isBooked, now }) {
   const hasBegun = Date.parse(slot.startTime) <= now;
   const hasEnded = booking.ended.value.has(slot.id);
   const isOpen = slot.sessionId !== undefined && !hasEnded;
-  const title = `${languageWords(slot.targetLanguageCode)} ${slot.level}`;
+  const title = sessionWords(slot);
   return html`<li class="slot card ${isBooked ? "is-booked" : ""}" aria-label=${title}>
     <p class="slot-time numbers">
       <strong>${rangeWords(slot.startTime, endOf(slot))}</strong>

@@ -1,6 +1,6 @@
 // The HTTP API, as the pages use it: JSON in and out, and every failure an ApiError with a code.
 
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor({ code, message, status = 0, retryable = false, field }) {
     super(message);
     this.name = "ApiError";
@@ -28,10 +28,6 @@ export class Api {
 
   post(path, body) {
     return this.#send("POST", path, { body, key: newKey() });
-  }
-
-  put(path, body) {
-    return this.#send("PUT", path, { body });
   }
 
   delete(path) {

@@ -7,7 +7,7 @@ import { credentialsIn } from "./identity.js";
 import { Banner, Field, Heading, Icon } from "./ui.js";
 
 // Whether the server lets people sign in by name; null until it is known.
-export const isDemo = signal(null);
+const isDemo = signal(null);
 
 // Asked once, at the start. A server that does not answer is no demo: the token form then says what fails.
 export async function loadSettings() {
@@ -99,7 +99,7 @@ export function SignedIn({ identity, onSignOut }) {
     html`<span class="signed-in">
       <span class="signed-in-name"><span class="visually-hidden">${t("signIn.as")} </span>${userId}</span>
       <button class="quiet icon-only" type="button" onClick=${signOut} aria-label=${t("signIn.out")}
-        title=${t("signIn.out")}><${Icon} name="signOut" /></button>
+        title=${t("signIn.out")}><${Icon} name="leave" /></button>
     </span>`
   );
 }

@@ -80,6 +80,11 @@ export function languageWords(code) {
   return capitalised(new Intl.DisplayNames(language.value, { type: "language" }).of(code));
 }
 
+// What a session, or a slot, is called.
+export function sessionWords({ targetLanguageCode, level }) {
+  return `${languageWords(targetLanguageCode)} ${level}`;
+}
+
 export function listWords(items) {
   return new Intl.ListFormat(language.value).format(items);
 }

@@ -12,7 +12,7 @@ const AVATAR_COLOURS = 8;
 let lastId = 0;
 
 // An id for a label, a hint or a heading that something refers to.
-export function useId() {
+function useId() {
   const id = useRef(null);
   id.current ??= `ui-${++lastId}`;
   return id.current;
@@ -164,7 +164,7 @@ export function State({ icon, words }) {
   return html`<span class="state"><${Icon} name=${icon} size="16" />${words}</span>`;
 }
 
-export function initialsOf(name) {
+function initialsOf(name) {
   const words = name.split(/[\s._@-]+/u).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words.at(-1)].map((word) => [...word][0]) : [...name].slice(0, 2);
   return letters.join("").toUpperCase();

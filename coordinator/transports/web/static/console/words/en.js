@@ -36,6 +36,10 @@ export default {
   "fact.away": { one: "{count} person has lost the connection", other: "{count} people have lost the connection" },
 
   "session.endedAt": "Ended on {time}",
+  "attendance.title": "Attendance",
+  "attendance.count": "Registered: {count}. Took part: {attended}.",
+  "attendance.attended": "took part",
+  "attendance.noshow": "did not come",
   "people.title": "People",
   "presence.present": "here",
   "presence.away": "connection lost",

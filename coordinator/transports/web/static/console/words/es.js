@@ -39,6 +39,10 @@ export default {
   "fact.away": { one: "{count} persona perdió la conexión", other: "{count} personas perdieron la conexión" },
 
   "session.endedAt": "Terminó el {time}",
+  "attendance.title": "Asistencia",
+  "attendance.count": "Inscripciones: {count}. Participaron: {attended}.",
+  "attendance.attended": "participó",
+  "attendance.noshow": "no vino",
   "people.title": "Personas",
   "presence.present": "aquí",
   "presence.away": "sin conexión",

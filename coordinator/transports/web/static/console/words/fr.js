@@ -39,6 +39,10 @@ export default {
   "fact.away": { one: "{count} personne a perdu la connexion", other: "{count} personnes ont perdu la connexion" },
 
   "session.endedAt": "Terminée le {time}",
+  "attendance.title": "Présence",
+  "attendance.count": "Inscrits : {count}. Ont participé : {attended}.",
+  "attendance.attended": "a participé",
+  "attendance.noshow": "n’est pas venu",
   "people.title": "Participants",
   "presence.present": "présent",
   "presence.away": "connexion perdue",
