@@ -105,6 +105,25 @@ class Person:
         await expect(self.button("Leave")).to_be_visible()
         await expect(self.tile(self.name)).to_be_visible()
 
+    async def restores_the_tab(self) -> None:
+        """Close the page and have it come back by itself, as after a restart of the browser: nobody has clicked."""
+        before = self.page
+        stored = await before.evaluate("JSON.stringify(sessionStorage)")
+        await self.context.add_init_script(f"Object.assign(sessionStorage, {stored})")
+        self.page = await self.context.new_page()
+        self.listen_to(self.page)
+        await before.close()
+        await self.page.goto(before.url)
+
+    def listen_to(self, page: Page) -> None:
+        """Note what a page complains of on its console."""
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.complaints.append(f"{error}"))
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not _EXPECTED.search(message.text):
+            self.complaints.append(message.text)
+
     async def cut(self) -> None:
         """Have the connection to the server break, under the page."""
         for end in self.lines.pop():
@@ -182,8 +201,7 @@ class People:
         await context.add_init_script(_PREPARE.read_text(encoding="utf-8").replace("__PERSON__", f"{len(self._all)}"))
         page = await context.new_page()
         person = Person(name, context, page, self._all)
-        page.on("console", lambda message: _listen(person, message))
-        page.on("pageerror", lambda error: person.complaints.append(f"{error}"))
+        person.listen_to(page)
 
         def pass_on(route: WebSocketRoute) -> None:
             person.lines.append((route, route.connect_to_server()))
@@ -205,8 +223,3 @@ class People:
         for person in self._all:
             await person.context.close()
         assert not complaints, complaints
-
-
-def _listen(person: Person, message: ConsoleMessage) -> None:
-    if message.type in {"error", "warning"} and not _EXPECTED.search(message.text):
-        person.complaints.append(message.text)
