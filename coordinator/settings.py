@@ -387,7 +387,8 @@ def _convert(given: _Given) -> _Given | str:
     except (msgspec.ValidationError, ValueError):
         # The library's own message may quote the value, so it is not passed on.
         shown = "the value (not shown) does not fit" if setting.name in _PRIVATE else f"got {_shown(given.value)}"
-        return f"{setting.name} (from {source}): {shown}; expected {setting.expected}"
+        form = ", separated by commas" if text and get_origin(kind) is tuple else ""
+        return f"{setting.name} (from {source}): {shown}; expected {setting.expected}{form}"
     return given._replace(value=value)
 
 

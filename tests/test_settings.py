@@ -180,6 +180,7 @@ WRONG_IN_A_VARIABLE = [
     ("session.reconnect_grace_seconds", "1,5", "seconds"),
     ("session.reconnect_grace_seconds", "-2", "from 0"),
     ("recording.allowed_hosts", "a.example;b.example", "list of host names"),
+    ("webrtc.turn_urls", '["turn:turn.example.org:3478"]', ", separated by commas"),
     ("limits.signal_bytes", "16k", "bytes"),
     ("log.level", "2", "`debug`"),
 ]
