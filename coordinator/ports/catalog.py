@@ -1,8 +1,9 @@
 """The catalogue: what is offered. Time slots, and the series whose occurrences they are."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -48,6 +49,13 @@ EDITABLE = (
 """The fields of a slot that `Catalog.change_slot` writes."""
 
 
+class Claim(NamedTuple):
+    """A slot as it was read, and the session that it is to get."""
+
+    slot: TimeSlot
+    session_id: SessionId
+
+
 class Catalog(Protocol):
     """Documents of the collections `timeslots` and `series`.
 
@@ -88,14 +96,18 @@ class Catalog(Protocol):
     async def set_registered_count(self, slot_id: SlotId, expected: int, count: int) -> bool:
         """Set a slot's `registeredCount` if it still is `expected` (0 where there is none); tell whether it was set."""
 
-    async def claim_session(self, slot: TimeSlot, session_id: SessionId) -> TimeSlot | None:
-        """Give an active slot its session id, and its end as `settleAt`, unless it has a session; the first one wins.
+    async def claim_sessions(self, claims: Sequence[Claim]) -> list[TimeSlot]:
+        """Give active slots their session ids, and their ends as `settleAt`, unless they have one; the first one wins.
 
-        Only if it still is of the version that is given: one that was moved since is perhaps not due any more.
+        Each by itself, and only if it still is of the version that is given: one that was moved since is perhaps not
+        due any more. If the store refuses one of them, any of the others may have been claimed.
+
+        Args:
+            claims: Each of another slot.
 
         Returns:
-            The slot as it is now, with its session: nothing that the session depends on can be edited any more. None
-            if it has none, because it is inactive, was edited since, or does not exist.
+            Those that have a session, as they are now, in any order: nothing that the session depends on can be edited
+            any more. Those that have none, because they are inactive, were edited since, or do not exist, are missing.
         """
 
     async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:

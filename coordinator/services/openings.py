@@ -6,6 +6,8 @@ is deactivated in between is left to `settlement`.
 """
 
 import asyncio
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 
 import msgspec
@@ -16,7 +18,7 @@ from coordinator.domain.errors import UnavailableError
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import TimeSlot
 from coordinator.ports.bookings import Bookings
-from coordinator.ports.catalog import Catalog
+from coordinator.ports.catalog import Catalog, Claim
 from coordinator.ports.clock import Clock
 from coordinator.ports.identity import IdSource
 from coordinator.ports.journal import OutcomeUnknownError
@@ -29,7 +31,8 @@ _LOOK_BACK = timedelta(hours=1)
 _LOOK_BACK_AT_START = timedelta(days=7)
 """What fell due while nothing was running happens at start-up, for slots that began since."""
 _AT_ONCE = 50
-"""Slots opened at the same time: many start at the same full hour, and their first commits are written together."""
+"""Slots opened together: many start at the same full hour. What others write waits behind the one statement that claims
+them, 23 ms for 50 on the embedded server; for each of 200 it takes half as long again as for each of 50."""
 
 _log = get_logger("openings")
 
@@ -105,43 +108,66 @@ class Openings:
         booked = await self._bookings.booked(unclaimed) if unclaimed else set()
         due = [slot for slot in waiting if slot.id not in unclaimed or slot.id in booked]
         for first in range(0, len(due), _AT_ONCE):
-            silences = await asyncio.gather(*map(self._attempt, due[first : first + _AT_ONCE]))
-            for silence in silences:
-                if silence is not None:
-                    raise silence
+            await self._open_together(due[first : first + _AT_ONCE])
         self._looked_at = now
 
-    async def _attempt(self, slot: TimeSlot) -> Exception | None:
-        """Open a slot's session; where the database is silent, return that."""
+    async def _open_together(self, slots: Sequence[TimeSlot]) -> None:
+        # Also those that have a session: only what is read after the claim can no longer be edited.
+        claims = [Claim(slot, SessionId(self._ids.new_id())) for slot in slots]
         try:
-            await self._open_one(slot)
+            claimed = await self._catalog.claim_sessions(claims)
+        except (OutcomeUnknownError, UnavailableError):
+            raise
+        except Exception:  # noqa: BLE001
+            if len(slots) == 1:
+                self._tell(slots[0].id)
+                return
+            for slot in slots:  # which of them it is, and whatever it is, must not keep the others closed
+                await self._open_together([slot])
+            return
+        # Whoever is missing was deactivated or edited since we read it; if it still is due, the next look sees that.
+        own = {session_id for _, session_id in claims}
+        outcomes = await asyncio.gather(*(self._attempt(slot, is_new=slot.session_id in own) for slot in claimed))
+        await self._look_again({slot.id for slot, outcome in zip(claimed, outcomes, strict=True) if outcome is True})
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _attempt(self, slot: TimeSlot, *, is_new: bool) -> bool | Exception:
+        """Open a claimed slot's session; tell whether that was done here, or return the silence of the database."""
+        try:
+            return await self._open_one(slot, is_new=is_new)
         except (OutcomeUnknownError, UnavailableError) as silence:
             return silence
         except Exception:  # noqa: BLE001
             # A defect with one slot, such as a journal that cannot be read, must not keep the others closed.
-            if slot.id not in self._defective:
-                _log.exception("opening_failed", slot=slot.id)
-            self._defective.add(slot.id)
-        return None
+            self._tell(slot.id)
+            return False
 
-    async def _open_one(self, slot: TimeSlot) -> None:
-        # Also where it has a session: only what is read after the claim can no longer be edited.
-        claimed = await self._catalog.claim_session(slot, SessionId(self._ids.new_id()))
-        if claimed is None:
-            return  # deactivated or edited since we read it; if it still is due, the next look sees that
-        assert claimed.session_id is not None
-        room = await self._rooms.room_or_new(claimed.session_id)
-        if room.state is None:
-            await self._rooms.submit(room, self._command(claimed))
-            _log.info("session_opened", session=room.session_id, slot=slot.id, start=claimed.start_time.isoformat())
-            await self._look_again(slot.id)
+    async def _open_one(self, slot: TimeSlot, *, is_new: bool) -> bool:
+        assert slot.session_id is not None
+        # Of a session that has just been named here there is nothing to read; if somebody else is quicker with its
+        # first commit, ours finds the place taken.
+        room = self._rooms.new_room(slot.session_id) if is_new else await self._rooms.room_or_new(slot.session_id)
+        is_opened = room.state is None
+        if is_opened:
+            await self._rooms.submit(room, self._command(slot))
+            _log.info("session_opened", session=room.session_id, slot=slot.id, start=slot.start_time.isoformat())
         self._done.add(slot.id)
+        return is_opened
 
-    async def _look_again(self, slot_id: SlotId) -> None:
-        # Whoever deactivated the slot after the claim may have looked for its session before it was there.
-        slot = await self._catalog.slot(slot_id)
-        if slot is not None and not slot.is_active:
-            await self._settlement.settle(slot_id)
+    async def _look_again(self, opened: AbstractSet[SlotId]) -> None:
+        # Whoever deactivated a slot after the claim may have looked for its session before it was there.
+        if opened:
+            for slot in await self._catalog.slots(opened):
+                if not slot.is_active:
+                    await self._settlement.settle(slot.id)
+
+    def _tell(self, slot_id: SlotId) -> None:
+        """Log the exception that is being handled, once for each slot."""
+        if slot_id not in self._defective:
+            _log.exception("opening_failed", slot=slot_id)
+        self._defective.add(slot_id)
 
     def _command(self, slot: TimeSlot) -> OpenSession:
         return OpenSession(

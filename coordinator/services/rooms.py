@@ -191,6 +191,10 @@ class Rooms:
             self._follow(room)
         return room
 
+    def new_room(self, session_id: SessionId) -> Room:
+        """Return the room of a session that was named a moment ago, without looking whether it has an event yet."""
+        return self._rooms.setdefault(session_id, Room(session_id))
+
     def _has_vanished(self, state: SessionState) -> bool:
         """Tell whether a session is too old to be found; one that is still to end never is, whatever its age."""
         return not state.is_live and state.created_at + SESSION_KEPT <= self._clock.now()

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from coordinator.domain.ids import SlotId
 from coordinator.domain.model import Language, Level, Recurrence, TimeSlot
-from coordinator.ports.catalog import EDITABLE, Catalog
+from coordinator.ports.catalog import EDITABLE, Catalog, Claim
+from tests.contracts.claiming import claim
 from tests.contracts.making import MOMENT, NOON, full_slot, new_session_id, new_slot_id, slot
 
 LATER = NOON + timedelta(days=1)
@@ -144,7 +145,7 @@ async def test_either_the_session_is_claimed_or_the_slot_is_changed(catalog: Cat
         await catalog.add_slot(before)
         after = replace(before, start_time=LATER, updated_at=NOON)
         changed, claimed = await asyncio.gather(
-            catalog.change_slot(after, before.updated_at, unopened=True), catalog.claim_session(before, session_id)
+            catalog.change_slot(after, before.updated_at, unopened=True), claim(catalog, before, session_id)
         )
         assert claimed == (None if changed else replace(before, session_id=session_id, settle_at=before.end_time))
         assert await catalog.slot(before.id) == (after if changed else claimed)
@@ -155,12 +156,12 @@ async def test_a_slot_that_was_edited_since_it_was_read_is_not_claimed(catalog: 
     await catalog.add_slot(before)
     after = replace(before, start_time=LATER, updated_at=NOON)
     assert await catalog.change_slot(after, before.updated_at, unopened=True)
-    assert await catalog.claim_session(before, new_session_id()) is None
+    assert await claim(catalog, before, new_session_id()) is None
     assert await catalog.slot(before.id) == after
-    claimed = await catalog.claim_session(after, new_session_id())
+    claimed = await claim(catalog, after, new_session_id())
     assert claimed is not None
     assert claimed.settle_at == after.end_time
-    assert await catalog.claim_session(before, new_session_id()) == claimed
+    assert await claim(catalog, before, new_session_id()) == claimed
 
 
 async def test_the_count_is_set_if_it_is_what_is_expected(catalog: Catalog) -> None:
@@ -189,22 +190,22 @@ async def test_the_first_claim_wins_and_everyone_learns_of_it(catalog: Catalog) 
     offered, session_id = slot(), new_session_id()
     await catalog.add_slot(offered)
     claimed = replace(offered, session_id=session_id, settle_at=offered.end_time)
-    for claim in (session_id, new_session_id(), session_id):
-        assert await catalog.claim_session(offered, claim) == claimed
+    for wanted in (session_id, new_session_id(), session_id):
+        assert await claim(catalog, offered, wanted) == claimed
     assert await catalog.slot(offered.id) == claimed
 
 
 async def test_a_claim_changes_nothing_else(catalog: Catalog) -> None:
     full = full_slot()
     await catalog.add_slot(full)
-    assert await catalog.claim_session(full, new_session_id()) == full
+    assert await claim(catalog, full, new_session_id()) == full
     assert await catalog.slot(full.id) == full
 
 
 async def test_a_claim_that_comes_after_the_settling_does_not_ask_for_it_again(catalog: Catalog) -> None:
     settled = slot(session_id=new_session_id())
     await catalog.add_slot(settled)
-    assert await catalog.claim_session(settled, new_session_id()) == settled
+    assert await claim(catalog, settled, new_session_id()) == settled
     assert await catalog.slot(settled.id) == settled
 
 
@@ -212,17 +213,40 @@ async def test_among_simultaneous_claims_one_wins(catalog: Catalog) -> None:
     offered = slot()
     await catalog.add_slot(offered)
     claims = [new_session_id() for _ in range(50)]
-    answers = await asyncio.gather(*(catalog.claim_session(offered, claim) for claim in claims))
+    answers = await asyncio.gather(*(claim(catalog, offered, wanted) for wanted in claims))
     winner = await read(catalog, offered.id)
     assert winner.session_id in claims
     assert answers == [winner] * 50
+
+
+async def test_of_many_slots_each_is_claimed_by_itself(catalog: Catalog) -> None:
+    before = [slot(), slot(), slot(is_active=False), slot(session_id=new_session_id()), slot()]
+    free, edited, withdrawn, taken, late = before
+    await stored(catalog, free, edited, withdrawn, taken, late)
+    moved = replace(edited, start_time=LATER, updated_at=NOON)
+    assert await catalog.change_slot(moved, edited.updated_at, unopened=True)
+    claims = [Claim(wanted, new_session_id()) for wanted in (*before, slot())]
+    sessions = {wanted.id: session_id for wanted, session_id in claims}
+
+    claimed = {found.id: found for found in await catalog.claim_sessions(claims)}
+
+    assert claimed == {
+        free.id: replace(free, session_id=sessions[free.id], settle_at=free.end_time),
+        late.id: replace(late, session_id=sessions[late.id], settle_at=late.end_time),
+        taken.id: taken,
+    }
+    for wanted in (free, late, taken):
+        assert await catalog.slot(wanted.id) == claimed[wanted.id]
+    assert await catalog.slot(edited.id) == moved
+    assert await catalog.slot(withdrawn.id) == withdrawn
+    assert await catalog.claim_sessions([]) == []
 
 
 async def test_inactive_and_unknown_slots_cannot_be_claimed(catalog: Catalog) -> None:
     withdrawn, withdrawn_later = slot(is_active=False), slot(is_active=False, session_id=new_session_id())
     await stored(catalog, withdrawn, withdrawn_later)
     for wanted in (withdrawn, withdrawn_later, slot()):
-        assert await catalog.claim_session(wanted, new_session_id()) is None
+        assert await claim(catalog, wanted, new_session_id()) is None
     assert await catalog.slot(withdrawn.id) == withdrawn
     assert await catalog.slot(withdrawn_later.id) == withdrawn_later
 

@@ -28,6 +28,7 @@ from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.domain.ids import NodeId, SessionId, SlotId, UserId
 from coordinator.domain.model import Level, ParticipantStatus, RegistrationStatus, SlotChanges
 from coordinator.ports.replies import Remembered, Reply
+from tests.contracts.claiming import claim
 from tests.contracts.making import (
     ANNA,
     BEN,
@@ -182,7 +183,7 @@ async def test_what_a_slot_does_not_have_is_absent(catalog: MongoCatalog, raw: R
 async def test_a_claim_stores_an_object_id_and_a_date(catalog: MongoCatalog, raw: Raw) -> None:
     offered, session_id = slot(), new_session_id()
     await catalog.add_slot(offered)
-    await catalog.claim_session(offered, session_id)
+    await claim(catalog, offered, session_id)
     document = only(raw, "timeslots")
     assert document["sessionId"] == ObjectId(session_id)
     assert document["settleAt"] == offered.end_time
@@ -374,7 +375,7 @@ async def test_a_slot_put_in_by_hand_can_be_counted_changed_and_claimed(
     assert await catalog.change_slot(changed, before.updated_at, unopened=True)
     assert await catalog.slot(before.id) == changed
     assert await catalog.unsettled(NOON, 10) == []
-    assert await catalog.claim_session(changed, new_session_id()) == await catalog.slot(before.id)
+    assert await claim(catalog, changed, new_session_id()) == await catalog.slot(before.id)
 
 
 @pytest.mark.parametrize("recurrence", ["daily", "weekly"])

@@ -20,7 +20,7 @@ from coordinator.adapters.mongo.replies import MongoReplies
 from coordinator.adapters.mongo.schema import inspect, prepare
 from coordinator.domain.ids import CommitId, NodeId, UserId
 from coordinator.ports.bookings import Bookings, RegistrationQuery
-from coordinator.ports.catalog import Catalog, SlotQuery
+from coordinator.ports.catalog import Catalog, Claim, SlotQuery
 from coordinator.ports.commit_stream import CommitStream
 from coordinator.ports.consumers import Consumers
 from coordinator.ports.journal import Journal, OutcomeUnknownError
@@ -85,7 +85,7 @@ CALLS: dict[str, Callable[[Database], Awaitable[Any]]] = {
     "active_slots": lambda database: MongoCatalog(database).active_slots(NOON, NOON),
     "change_slot": lambda database: MongoCatalog(database).change_slot(slot(), NOON, unopened=True),
     "set_registered_count": lambda database: MongoCatalog(database).set_registered_count(new_slot_id(), 0, 1),
-    "claim_session": lambda database: MongoCatalog(database).claim_session(slot(), new_session_id()),
+    "claim_sessions": lambda database: MongoCatalog(database).claim_sessions([Claim(slot(), new_session_id())]),
     "unsettled": lambda database: MongoCatalog(database).unsettled(NOON, 10),
     "settle": lambda database: MongoCatalog(database).settle(new_slot_id(), NOON),
     "add_series": lambda database: MongoCatalog(database).add_series(series()),

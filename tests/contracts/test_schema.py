@@ -18,6 +18,7 @@ from coordinator.adapters.mongo.schema import SchemaError, inspect, prepare
 from coordinator.adapters.mongo.shapes import COLLECTIONS
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.ports.catalog import SlotQuery
+from tests.contracts.claiming import claim
 from tests.contracts.tables import AT, INDEXES, OPTIONAL, SMALLEST, WRONG
 from tests.database import client, server_url
 
@@ -81,8 +82,8 @@ async def test_a_slot_put_in_by_hand_has_the_defaults_and_can_be_claimed(databas
     assert slot is not None
     assert (slot.max_participants, slot.min_participants, slot.timezone) == (8, 2, "UTC")
     session_id = SessionId(str(ObjectId()))
-    for claim in (session_id, SessionId(str(ObjectId()))):
-        claimed = await catalog.claim_session(slot, claim)
+    for wanted in (session_id, SessionId(str(ObjectId()))):
+        claimed = await claim(catalog, slot, wanted)
         assert claimed is not None
         assert (claimed.session_id, claimed.settle_at) == (session_id, slot.end_time)
 

@@ -32,6 +32,7 @@ from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections, SessionQuery
 from coordinator.ports.replies import Replies, Reply
 from tests.contracts.asked import Asked, CommandRecorder, is_targeted, parts
+from tests.contracts.claiming import claim
 from tests.contracts.making import (
     ANNA,
     BEN,
@@ -248,7 +249,7 @@ async def test_of_the_catalogue_all_but_lists_and_ticks_names_the_slot_or_series
     later = replace(offered, level=Level.A1, updated_at=NOON)
     assert await catalog.change_slot(later, offered.updated_at, unopened=True)
     assert await catalog.set_registered_count(offered.id, 0, 3)
-    assert await catalog.claim_session(later, new_session_id()) is not None
+    assert await claim(catalog, later, new_session_id()) is not None
     (unsettled,) = await catalog.unsettled(NOON + DAY, 5)
     await catalog.settle(offered.id, unsettled.settle_at, NOON + DAY)
     await catalog.settle(offered.id, NOON + DAY)

@@ -31,7 +31,7 @@ from coordinator.domain.state import SessionState
 from coordinator.ports.audience import Subscriber
 from coordinator.ports.bookings import RegistrationQuery
 from coordinator.ports.bus import Bus
-from coordinator.ports.catalog import Catalog
+from coordinator.ports.catalog import Catalog, Claim
 from coordinator.services.background import BackgroundTasks, every
 from coordinator.services.booking import Booking
 from coordinator.services.catching_up import Snapshot, snapshot_of
@@ -282,8 +282,7 @@ class World:
 
     async def claim(self, slot: SlotId, session: SessionId) -> None:
         """Name the session of a slot, as the first step of opening it."""
-        claimed = await self.catalog.claim_session(await self.found(slot), session)
-        assert claimed is not None
+        (claimed,) = await self.catalog.claim_sessions([Claim(await self.found(slot), session)])
         assert claimed.session_id == session
 
     async def found(self, slot: SlotId) -> TimeSlot:

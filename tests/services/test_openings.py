@@ -1,6 +1,7 @@
 """Sessions open on time, for slots that someone booked, and exactly once however many nodes try."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from coordinator.domain.errors import NotFoundError, UnavailableError
 from coordinator.domain.events import SessionOpened
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import EndReason, RegistrationStatus, SessionStatus, TimeSlot
+from coordinator.ports.catalog import Claim
 from coordinator.ports.journal import OutcomeUnknownError
 from coordinator.services.background import every
 from coordinator.services.openings import SessionRules
@@ -183,11 +185,11 @@ async def test_a_claim_is_finished_even_if_nobody_is_registered_any_more(world: 
 async def test_a_slot_deactivated_since_it_was_read_is_left_alone(
     world: World, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def withdrawn(slot: TimeSlot, session: SessionId) -> None:
-        return None
+    async def withdrawn(claims: Sequence[Claim]) -> list[TimeSlot]:
+        return []
 
     slot = await world.slot([ANNA])
-    monkeypatch.setattr(world.catalog, "claim_session", withdrawn)
+    monkeypatch.setattr(world.catalog, "claim_sessions", withdrawn)
     await soon(node.openings.open_due())
     assert await opened(world, slot) is None
     assert node.rooms.loaded == []
@@ -219,8 +221,10 @@ async def test_a_failed_round_says_so(world: World, node: Node) -> None:
         await soon(node.openings.open_due())
     world.catalog.is_cut = False
     node.line.is_cut = True
+    opening = asyncio.ensure_future(node.openings.open_due())
+    await world.clock.advance(30)  # meanwhile the outcome of the write is looked for
     with pytest.raises(UnavailableError):
-        await soon(node.openings.open_due())
+        await soon(opening)
 
 
 @pytest.mark.parametrize("lands", [True, False])
@@ -323,14 +327,15 @@ async def test_a_slot_that_was_moved_since_it_was_read_is_opened_when_it_is_due_
     world: World, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slot = await world.slot([ANNA])
-    claim_session = world.catalog.claim_session
+    claim_sessions = world.catalog.claim_sessions
 
-    async def claim_after_a_move(found: TimeSlot, session: SessionId) -> TimeSlot | None:
+    async def claim_after_a_move(claims: Sequence[Claim]) -> list[TimeSlot]:
+        ((found, _),) = claims
         later = replace(found, start_time=START + timedelta(days=1), updated_at=found.updated_at + MOMENT)
         assert await world.catalog.change_slot(later, found.updated_at, unopened=True)
-        return await claim_session(found, session)
+        return await claim_sessions(claims)
 
-    monkeypatch.setattr(world.catalog, "claim_session", claim_after_a_move)
+    monkeypatch.setattr(world.catalog, "claim_sessions", claim_after_a_move)
     await soon(node.openings.open_due())
     monkeypatch.undo()
     await soon(node.openings.open_due())
@@ -345,6 +350,31 @@ async def test_sessions_of_the_same_hour_open_together(world: World, node: Node)
     await soon(node.openings.open_due())
     assert None not in [await opened(world, slot) for slot in slots]
     assert [len(commits) for commits in node.line.appends] == [50, 10]
+
+
+async def test_one_slot_that_cannot_be_claimed_does_not_keep_the_others_and_is_told_once(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tolerated = {"opening_failed"}
+    first, refused, last = [await world.slot([ANNA]) for _ in range(3)]
+    claim_sessions = world.catalog.claim_sessions
+
+    async def claim_but_one(claims: Sequence[Claim]) -> list[TimeSlot]:
+        claimed = await claim_sessions([claim for claim in claims if claim.slot.id == first])
+        if refused in {claim.slot.id for claim in claims}:
+            raise ValueError("a validator refuses it")
+        return [*claimed, *await claim_sessions([claim for claim in claims if claim.slot.id != first])]
+
+    monkeypatch.setattr(world.catalog, "claim_sessions", claim_but_one)
+    for _ in range(3):
+        await soon(node.openings.open_due())
+    assert await opened(world, first) is not None
+    assert await opened(world, last) is not None
+    assert await world.session_of(refused) is None
+    assert [entry["slot"] for entry in world.logs if entry["event"] == "opening_failed"] == [refused]
+    monkeypatch.undo()
+    await soon(node.openings.open_due())
+    assert await opened(world, refused) is not None
 
 
 async def test_one_slot_that_cannot_be_opened_does_not_keep_the_others_and_is_told_once(

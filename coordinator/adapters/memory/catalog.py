@@ -1,6 +1,7 @@
 """The catalogue in memory. Owns slots and series; must not know the rules of offering."""
 
 import asyncio
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.domain.model import Recurrence, Series, TimeSlot
-from coordinator.ports.catalog import EDITABLE, SlotQuery
+from coordinator.ports.catalog import EDITABLE, Claim, SlotQuery
 
 
 class MemoryCatalog:
@@ -74,9 +75,13 @@ class MemoryCatalog:
         self._slots[slot_id] = replace(stored, registered_count=count)
         return True
 
-    async def claim_session(self, slot: TimeSlot, session_id: SessionId) -> TimeSlot | None:
-        """Give an active slot its session id, and its end as `settleAt`, unless it has a session or was edited."""
+    async def claim_sessions(self, claims: Sequence[Claim]) -> list[TimeSlot]:
+        """Give active slots their session ids, and their ends as `settleAt`, unless they have one or were edited."""
         await asyncio.sleep(0)
+        claimed = [self._claim(*claim) for claim in claims]
+        return [slot for slot in claimed if slot is not None]
+
+    def _claim(self, slot: TimeSlot, session_id: SessionId) -> TimeSlot | None:
         stored = self._slots.get(slot.id)
         if stored is None or not stored.is_active:
             return None

@@ -16,6 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from coordinator.adapters.mongo.client import Database, Document
 from coordinator.adapters.mongo.documents import ListReader, read_registration, registration_document
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
+from coordinator.adapters.mongo.pieces import find_by
 from coordinator.domain.ids import SlotId, UserId
 from coordinator.domain.model import Registration, RegistrationStatus
 from coordinator.ports.bookings import RegistrationQuery, SeatTakenError
@@ -106,12 +107,11 @@ class MongoBookings:
 
     async def booked(self, slot_ids: AbstractSet[SlotId]) -> AbstractSet[SlotId]:
         """Return those of the slots that have at least one registration with status `registered`."""
-        if not slot_ids:
-            return frozenset()
-        query = {"timeSlotId": {"$in": [ObjectId(slot_id) for slot_id in slot_ids]}, "status": _REGISTERED}
+        keys = [ObjectId(slot_id) for slot_id in slot_ids]
+        only = {"_id": False, "timeSlotId": True}
         with unanswered_is_unknown():
             # Not `distinct`: on a sharded cluster that may also see what a move between shards has left behind.
-            found = await self._registrations.find(query, {"_id": False, "timeSlotId": True}).to_list(None)
+            found = await find_by(self._registrations, "timeSlotId", keys, {"status": _REGISTERED}, only)
         return frozenset(SlotId(str(document["timeSlotId"])) for document in found)
 
     async def page(self, query: RegistrationQuery) -> list[Registration]:

@@ -4,7 +4,7 @@ Owns the queries and the compare-and-set; must not know the rules of offering. H
 lies behind it is in `windows`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
@@ -17,10 +17,12 @@ from pymongo.errors import DuplicateKeyError
 from coordinator.adapters.mongo.client import Collection, Database, Document
 from coordinator.adapters.mongo.documents import ListReader, read_series, read_slot, series_document, slot_document
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
+from coordinator.adapters.mongo.pieces import find_by
+from coordinator.adapters.mongo.replacing import own
 from coordinator.adapters.mongo.windows import EPOCH, LATEST, MOMENT, windows_after
-from coordinator.domain.ids import SessionId, SlotId
+from coordinator.domain.ids import SlotId
 from coordinator.domain.model import Recurrence, Series, TimeSlot
-from coordinator.ports.catalog import EDITABLE, SlotQuery
+from coordinator.ports.catalog import EDITABLE, Claim, SlotQuery
 
 _REPEATING = [str(Recurrence.DAILY), str(Recurrence.WEEKLY)]
 _EDITABLE = [field.encode_name for field in msgspec.structs.fields(TimeSlot) if field.name in EDITABLE]
@@ -52,11 +54,8 @@ class MongoCatalog:
 
     async def slots(self, slot_ids: AbstractSet[SlotId]) -> list[TimeSlot]:
         """Return those of the slots that exist."""
-        if not slot_ids:
-            return []
-        query = {"_id": {"$in": [ObjectId(slot_id) for slot_id in slot_ids]}}
         with unanswered_is_unknown():
-            found = await self._slots.find(query).to_list(None)
+            found = await find_by(self._slots, "_id", [ObjectId(slot_id) for slot_id in slot_ids])
         return self._slot_lists.read(found, read_slot)
 
     async def page(self, query: SlotQuery) -> list[TimeSlot]:
@@ -102,17 +101,24 @@ class MongoCatalog:
             )
         return result.matched_count == 1
 
-    async def claim_session(self, slot: TimeSlot, session_id: SessionId) -> TimeSlot | None:
-        """Give an active slot its session id, and its end as `settleAt`, unless it has a session or was edited."""
-        key = ObjectId(slot.id)
-        unclaimed = {"_id": key, "updatedAt": slot.updated_at, "isActive": True, "sessionId": None}  # null, or missing
-        claim = {"sessionId": ObjectId(session_id), "settleAt": slot.end_time}
+    async def claim_sessions(self, claims: Sequence[Claim]) -> list[TimeSlot]:
+        """Give active slots their session ids, and their ends as `settleAt`, unless they have one or were edited.
+
+        In one statement, for many begin at the same full hour; the server decides on each by itself, and atomically.
+        """
+        if not claims:
+            return []
+        ids = [ObjectId(slot.id) for slot, _ in claims]
+        given = [{"sessionId": ObjectId(session_id), "settleAt": slot.end_time} for slot, session_id in claims]
+        versions = [slot.updated_at for slot, _ in claims]
+        claimed = {"$mergeObjects": ["$$ROOT", own(ids, given)]}
+        is_unchanged = {"$eq": ["$updatedAt", own(ids, versions)]}
+        unclaimed = {"_id": {"$in": ids}, "isActive": True, "sessionId": None}  # null, or missing
         with unanswered_is_unknown():
-            await self._slots.update_one(unclaimed, {"$set": claim})
-            document = await self._slots.find_one({"_id": key})
-        if document is None or not document["isActive"] or document.get("sessionId") is None:
-            return None
-        return read_slot(document)
+            await self._slots.update_many(unclaimed, [{"$replaceWith": {"$cond": [is_unchanged, claimed, "$$ROOT"]}}])
+            found = await self._slots.find({"_id": {"$in": ids}}).to_list(None)
+        open_to_sessions = [document for document in found if document["isActive"] and document.get("sessionId")]
+        return self._slot_lists.read(open_to_sessions, read_slot)
 
     async def unsettled(self, until: datetime, limit: int) -> list[TimeSlot]:
         """Return up to `limit` slots whose `settleAt` is not after `until`, the most overdue first."""

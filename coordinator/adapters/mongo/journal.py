@@ -20,6 +20,7 @@ from pymongo.errors import BulkWriteError
 from coordinator.adapters.mongo.client import Database, unhurried
 from coordinator.adapters.mongo.commit_documents import commit_document, read_commit, stored_commit
 from coordinator.adapters.mongo.failures import refused_duplicates, unanswered_is_unknown
+from coordinator.adapters.mongo.pieces import find_by
 from coordinator.adapters.mongo.windows import EPOCH, windows_before
 from coordinator.domain.ids import CommitId, SessionId, UserId
 from coordinator.domain.ledger import MAX_COMMIT_EVENTS, Commit, SealedEvent, read_event
@@ -69,9 +70,9 @@ class MongoJournal:
         return await self._found(ids, {}) if ids else frozenset()
 
     async def _found(self, ids: Collection[CommitId], where: Mapping[str, Any]) -> AbstractSet[CommitId]:
-        query = {"_id": {"$in": [ObjectId(commit_id) for commit_id in ids]}, **where}
+        keys = [ObjectId(commit_id) for commit_id in ids]
         with unanswered_is_unknown():
-            found = await self._events.find(query, {"_id": True}).to_list(None)
+            found = await find_by(self._events, "_id", keys, where, {"_id": True})
         return frozenset(CommitId(str(document["_id"])) for document in found)
 
     async def read(self, session_id: SessionId, after: int = 0) -> Sequence[Commit]:

@@ -21,6 +21,7 @@ from coordinator.adapters.mongo.documents import (
     session_document,
 )
 from coordinator.adapters.mongo.failures import unanswered_is_unknown
+from coordinator.adapters.mongo.pieces import find_by
 from coordinator.adapters.mongo.replacing import replace_older
 from coordinator.adapters.mongo.windows import EARLIEST, EPOCH, LATEST, MOMENT, windows_before
 from coordinator.domain.ids import SessionId, UserId, is_object_id
@@ -127,7 +128,7 @@ class MongoProjections:
         """Return how far the documents of these sessions are: the `seq` of each that is there, 0 where it has none."""
         keys = [ObjectId(session_id) for session_id in session_ids]
         with unanswered_is_unknown():
-            found = await self._sessions.find({"_id": {"$in": keys}}, {"seq": True}).to_list(None)
+            found = await find_by(self._sessions, "_id", keys, projection={"seq": True})
         return {SessionId(str(document["_id"])): document.get("seq", 0) for document in found}
 
     async def live(self) -> Sequence[SessionId]:

@@ -4,7 +4,9 @@ Owns the forms of these conditional writes and the choice between them; must not
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, WriteError
 
@@ -38,6 +40,11 @@ async def replace_older(collection: Collection, documents: Sequence[Document]) -
                 await _replace_one_by_one(collection, rest)
 
 
+def own(ids: Sequence[ObjectId], values: Sequence[Any]) -> Document:
+    """Return an expression: of one statement about many documents, the value that is meant for each, by its `_id`."""
+    return {"$arrayElemAt": [{"$literal": values}, {"$indexOfArray": [{"$literal": ids}, "$_id"]}]}
+
+
 async def _replace_present(collection: Collection, documents: Sequence[Document]) -> bool:
     """Write those that replace an older one, in one statement; tell whether each of them was there, older or not.
 
@@ -45,9 +52,8 @@ async def _replace_present(collection: Collection, documents: Sequence[Document]
     decides on each document by itself, and atomically. In an expression a missing `seq` is less than any number.
     """
     ids = [document["_id"] for document in documents]
-    own = {"$arrayElemAt": [{"$literal": documents}, {"$indexOfArray": [{"$literal": ids}, "$_id"]}]}
     decided = {"$cond": [{"$lt": ["$seq", "$$own.seq"]}, "$$own", "$$ROOT"]}
-    replaced = [{"$replaceWith": {"$let": {"vars": {"own": own}, "in": decided}}}]
+    replaced = [{"$replaceWith": {"$let": {"vars": {"own": own(ids, documents)}, "in": decided}}}]
     try:
         result = await collection.update_many({"_id": {"$in": ids}}, replaced)
     except WriteError:
