@@ -7,6 +7,7 @@ conditional and may be repeated, on any node, so nothing is lost with a process 
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from coordinator.domain.commands import EndSession
@@ -37,8 +38,12 @@ _GIVEN_UP_AFTER = timedelta(days=8)
 _EVER = timedelta(days=36_500)
 _DUE_LIMIT = 200
 _MISSED_LIMIT = 100_000
-_AT_ONCE = 50
-"""Slots settled at the same time: when the database is silent, that is waited for once for all of them."""
+_AT_ONCE = 2
+"""Slots settled at the same time: nobody waits for that, and what people do must not queue behind it.
+
+After 500 sessions had ended together on the embedded server, half of all acks took more than 11 ms with 2, more than 21
+with 4, more than 31 with 8, and more than 47 with all of them at once.
+"""
 
 _log = get_logger("settlement")
 
@@ -63,10 +68,15 @@ class Settlement:
         self._clock = clock
         self._background = background
         self._failed: set[SlotId] = set()
+        self._ended: set[SlotId] = set()
+        self._is_settling_ended = False
 
     def session_ended(self, session_id: SessionId, slot_id: SlotId) -> None:
         """Settle a slot in the background; called after the commit that ended its session."""
-        self._background.start(self._attempt(slot_id), f"settlement of {slot_id} after {session_id}")
+        self._ended.add(slot_id)
+        if not self._is_settling_ended:
+            self._is_settling_ended = True
+            self._background.start(self._settle_ended(), f"settlement after {session_id} and others")
 
     async def settle(self, slot_id: SlotId) -> None:
         """Do now whatever can be done for a slot; harmless to repeat.
@@ -102,6 +112,15 @@ class Settlement:
         """
         unsettled = await self._catalog.unsettled(self._clock.now() + _EVER, _MISSED_LIMIT)
         await self._settle_all({slot.id for slot in unsettled})
+
+    async def _settle_ended(self) -> None:
+        try:
+            while self._ended:
+                ended, self._ended = self._ended, set()
+                with suppress(OutcomeUnknownError, UnavailableError):  # logged, and left to `settle_due`
+                    await self._settle_all(ended)
+        finally:
+            self._is_settling_ended = False
 
     async def _settle_all(self, slot_ids: Iterable[SlotId]) -> None:
         left = sorted(slot_ids)

@@ -252,6 +252,30 @@ async def test_one_slot_that_cannot_be_settled_does_not_keep_the_others(world: W
     assert len([entry for entry in world.logs if entry["event"] == "settlement_failed"]) == 1
 
 
+async def test_of_many_that_end_together_few_are_settled_at_the_same_time(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [await world.open_session(node, [ANNA]) for _ in range(20)]
+    slots = [await slot_of(world, session) for session in sessions]
+    for session in sessions:
+        await node.do(session, END_IT)
+    await world.settle()
+    settle, under_way, numbers = node.settlement.settle, set[SlotId](), []
+
+    async def noted(slot_id: SlotId) -> None:
+        under_way.add(slot_id)
+        numbers.append(len(under_way))
+        await settle(slot_id)
+        under_way.remove(slot_id)
+
+    monkeypatch.setattr(node.settlement, "settle", noted)
+    for session, slot in zip(sessions, slots, strict=True):
+        node.settlement.session_ended(session, slot)
+    await world.settle()
+    assert [await world.statuses(slot) for slot in slots] == [{ANNA: "noshow"}] * 20
+    assert (len(numbers), max(numbers)) == (20, 2)
+
+
 async def test_silence_is_waited_for_once_and_nothing_is_forgotten(world: World, node: Node) -> None:
     slots = [await world.slot([user(number)]) for number in range(120)]
     await soon(node.openings.open_due())
