@@ -124,6 +124,10 @@ class Person:
         if message.type in {"error", "warning"} and not _EXPECTED.search(message.text):
             self.complaints.append(message.text)
 
+    def hears(self, name: str, payload: dict[str, Any]) -> None:
+        """Have the page be told something transient, in the server's form and on the server's connection."""
+        self.lines[-1][0].send(f"42/rooms,{json.dumps([name, payload])}")
+
     async def cut(self) -> None:
         """Have the connection to the server break, under the page."""
         for end in self.lines.pop():
