@@ -38,6 +38,8 @@ import docker.errors
 import structlog
 from pymongo import MongoClient
 
+from coordinator.adapters.mongo.client import Database, connect
+
 URL_VARIABLE = "COORDINATOR_TEST_MONGO_URL"
 DEAD_URL = "mongodb://127.0.0.1:9/?directConnection=true"
 """Where nothing listens: port 9 is reserved for discarding."""
@@ -48,6 +50,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _IMAGE = "mongo:7"
 _REPLICA_SET = "tests"
 _START_SECONDS = 120.0
+_PATIENCE_SECONDS = 30.0
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 4 << 30
 """For the servers of all the processes that share a run, and for others."""
@@ -68,6 +71,14 @@ def client() -> Client:
     opened: Client = MongoClient(server_url(), tz_aware=True, tzinfo=UTC, w="majority", readConcernLevel="majority")
     atexit.register(opened.close)
     return opened
+
+
+def open_database(name: str) -> Database:
+    """Open a database of the run's server, as a coordinator does but with more patience.
+
+    The embedded server now and then takes seconds where many databases were dropped shortly before.
+    """
+    return connect(server_url(), name, timeout_seconds=_PATIENCE_SECONDS)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from coordinator.ports.liveness import Liveness
 from coordinator.ports.projections import Projections
 from coordinator.ports.replies import Replies
 from tests.contracts.bus_ends import Place, place_of
-from tests.database import DEAD_URL, client, fresh_database, server_url
+from tests.database import DEAD_URL, client, fresh_database, open_database
 
 
 @pytest.fixture(params=["memory", "mongo"])
@@ -56,7 +56,7 @@ def database_name() -> Iterator[str]:
 @pytest.fixture
 async def bare(database_name: str) -> AsyncIterator[Database]:
     """An empty database in which nothing has been prepared."""
-    database = connect(server_url(), database_name)
+    database = open_database(database_name)
     yield database
     await database.close()
 
@@ -107,7 +107,7 @@ async def stream_elsewhere(
     if isinstance(journal, MemoryJournal):
         yield MemoryCommitStream(journal)
         return
-    database = connect(server_url(), database_name)
+    database = open_database(database_name)
     yield MongoCommitStream(database)
     await database.close()
 
@@ -120,7 +120,7 @@ async def foreign(backend: str) -> AsyncIterator[tuple[Journal, CommitStream]]:
         yield journal, MemoryCommitStream(journal)
         return
     with fresh_database() as name:
-        database = connect(server_url(), name)
+        database = open_database(name)
         await prepare(database)
         yield MongoJournal(database), MongoCommitStream(database)
         await database.close()

@@ -11,12 +11,12 @@ from pymongo.database import Database as SyncDatabase
 from pymongo.errors import WriteError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from coordinator.adapters.mongo.client import Database, connect
+from coordinator.adapters.mongo.client import Database
 from coordinator.adapters.mongo.consumers import RECENT_MARKS, MongoConsumers
 from coordinator.adapters.mongo.schema import prepare
 from coordinator.domain.ids import ConnectionId, SessionId
 from tests.contracts.making import NOON, OTHER_OWNER, OWNER, consumer, new_session_id
-from tests.database import server_url
+from tests.database import open_database, server_url
 
 Raw = SyncDatabase[dict[str, Any]]
 ROOM = 8
@@ -34,7 +34,7 @@ def here(database: Database) -> MongoConsumers:
 @pytest.fixture
 async def there(database: Database) -> AsyncIterator[MongoConsumers]:
     """The same consumers as another node has them."""
-    other = connect(server_url(), database.name)
+    other = open_database(database.name)
     yield MongoConsumers(other, recent_marks=ROOM)
     await other.close()
 

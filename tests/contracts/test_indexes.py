@@ -21,7 +21,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
-from coordinator.adapters.mongo.client import Database, connect
+from coordinator.adapters.mongo.client import Database
 from coordinator.adapters.mongo.consumers import MongoConsumers
 from coordinator.adapters.mongo.documents import (
     participant_document,
@@ -60,7 +60,7 @@ from tests.contracts.making import (
     slot,
 )
 from tests.contracts.tables import SMALLEST
-from tests.database import client, fresh_database, server_url
+from tests.database import client, fresh_database, open_database, server_url
 
 OVER = 2500
 """How many slots are over, registrations settled and sessions ended."""
@@ -140,7 +140,7 @@ def filled() -> Iterator[str]:
     """The name of a database with much in it that is over; it is read by every test here, and changed by none."""
 
     async def make(name: str) -> None:
-        database = connect(server_url(), name)
+        database = open_database(name)
         await prepare(database)
         await database.close()
 

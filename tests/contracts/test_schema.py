@@ -13,14 +13,14 @@ from pymongo.errors import WriteError
 
 from coordinator.adapters.mongo.bookings import MongoBookings
 from coordinator.adapters.mongo.catalog import MongoCatalog
-from coordinator.adapters.mongo.client import Database, connect
+from coordinator.adapters.mongo.client import Database
 from coordinator.adapters.mongo.schema import SchemaError, inspect, prepare
 from coordinator.adapters.mongo.shapes import COLLECTIONS
 from coordinator.domain.ids import SessionId, SlotId
 from coordinator.ports.catalog import SlotQuery
 from tests.contracts.claiming import claim
 from tests.contracts.tables import AT, INDEXES, OPTIONAL, SMALLEST, WRONG
-from tests.database import client, server_url
+from tests.database import client, open_database
 
 Raw = SyncDatabase[dict[str, Any]]
 DAY = timedelta(days=1)
@@ -148,7 +148,7 @@ async def test_preparing_twice_changes_nothing(database: Database, raw: Raw) -> 
 
 
 async def test_several_coordinators_may_prepare_at_once(bare: Database) -> None:
-    others = [connect(server_url(), bare.name) for _ in range(4)]
+    others = [open_database(bare.name) for _ in range(4)]
     try:
         await asyncio.gather(*(prepare(item) for item in (bare, *others)))
     finally:

@@ -23,7 +23,7 @@ from coordinator.ports.commit_stream import OpenStream
 from coordinator.ports.journal import OutcomeUnknownError
 from tests.contracts.making import chain, new_session_id
 from tests.contracts.streaming import PATIENCE_SECONDS, commits_of, opened, read_until, write
-from tests.database import server_url
+from tests.database import open_database
 from tests.transports.relay import Relay
 
 TIMEOUT_SECONDS = 2.0
@@ -175,7 +175,7 @@ async def test_each_commit_comes_once_however_often_the_server_is_killed(own: Da
 
 
 async def test_closing_after_the_client_is_harmless(database: Database) -> None:
-    other = connect(server_url(), database.name)
+    other = open_database(database.name)
     idle, busy = [await MongoCommitStream(other).open() for _ in range(2)]
     reading = asyncio.create_task(busy.read())
     await asyncio.wait([reading], timeout=0.01)

@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 import socketio
 
-from coordinator.adapters.mongo.client import Database, connect
+from coordinator.adapters.mongo.client import Database
 from coordinator.adapters.system import SystemClock
 from coordinator.domain.events import Role
-from tests.database import fresh_database, server_url
+from tests.database import fresh_database, open_database, server_url
 from tests.processes.server import ServerProcess
 
 SLOTS = 30
@@ -73,7 +73,7 @@ class Platform:
 @pytest.mark.timeout(120)
 async def test_a_process_that_dies_between_the_end_and_the_attendance(tmp_path: Path) -> None:
     with fresh_database() as name:
-        database = connect(server_url(), name)
+        database = open_database(name)
         server = ServerProcess(tmp_path / "data", server_url(), COORDINATOR_MONGO__DATABASE=name)
         await server.start()
         async with aiohttp.ClientSession() as http:
