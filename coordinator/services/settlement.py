@@ -41,8 +41,8 @@ _MISSED_LIMIT = 100_000
 _AT_ONCE = 2
 """Slots settled at the same time: nobody waits for that, and what people do must not queue behind it.
 
-After 500 sessions had ended together on the embedded server, half of all acks took more than 11 ms with 2, more than 21
-with 4, more than 31 with 8, and more than 47 with all of them at once.
+Tried with 500 sessions that had ended together, on the embedded server: the fewer, the sooner acks came, four times as
+soon with 2 as with all of them at once.
 """
 
 _log = get_logger("settlement")

@@ -116,7 +116,7 @@ class MongoCatalog:
         unclaimed = {"_id": {"$in": ids}, "isActive": True, "sessionId": None}  # null, or missing
         with unanswered_is_unknown():
             await self._slots.update_many(unclaimed, [{"$replaceWith": {"$cond": [is_unchanged, claimed, "$$ROOT"]}}])
-            found = await self._slots.find({"_id": {"$in": ids}}).to_list(None)
+            found = await find_by(self._slots, "_id", ids)
         open_to_sessions = [document for document in found if document["isActive"] and document.get("sessionId")]
         return self._slot_lists.read(open_to_sessions, read_slot)
 
