@@ -45,6 +45,9 @@ Tried with 500 sessions that had ended together, on the embedded server: the few
 soon with 2 as with all of them at once.
 """
 
+_MISSED_AT_ONCE = 50
+"""The same at start-up and when a node has died: the next death is noticed only after it."""
+
 _log = get_logger("settlement")
 
 
@@ -111,7 +114,7 @@ class Settlement:
             OutcomeUnknownError, UnavailableError: The database is out of reach.
         """
         unsettled = await self._catalog.unsettled(self._clock.now() + _EVER, _MISSED_LIMIT)
-        await self._settle_all({slot.id for slot in unsettled})
+        await self._settle_all({slot.id for slot in unsettled}, _MISSED_AT_ONCE)
 
     async def _settle_ended(self) -> None:
         try:
@@ -122,11 +125,11 @@ class Settlement:
         finally:
             self._is_settling_ended = False
 
-    async def _settle_all(self, slot_ids: Iterable[SlotId]) -> None:
+    async def _settle_all(self, slot_ids: Iterable[SlotId], at_once: int = _AT_ONCE) -> None:
         left = sorted(slot_ids)
         failures: list[Exception] = []
         while left:
-            batch, left = left[:_AT_ONCE], left[_AT_ONCE:]
+            batch, left = left[:at_once], left[at_once:]
             silences = [silence for silence in await asyncio.gather(*map(self._attempt, batch)) if silence is not None]
             failures += silences
             if len(silences) == len(batch):
